@@ -1,0 +1,2 @@
+//! xen_abi.
+#![no_std]

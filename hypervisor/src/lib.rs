@@ -1,0 +1,2 @@
+//! hypervisor.
+#![no_std]

@@ -1,0 +1,3 @@
+//! The binary: wiring only.
+#![no_std]
+#![no_main]

@@ -1,0 +1,2 @@
+//! boot_info.
+#![no_std]

@@ -1,0 +1,2 @@
+//! cpu_policy.
+#![no_std]

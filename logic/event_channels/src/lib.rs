@@ -1,0 +1,2 @@
+//! event_channels.
+#![no_std]

@@ -1,0 +1,2 @@
+//! frames.
+#![no_std]

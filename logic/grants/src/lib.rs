@@ -1,0 +1,2 @@
+//! grants.
+#![no_std]

@@ -1,0 +1,2 @@
+//! hypercall.
+#![no_std]

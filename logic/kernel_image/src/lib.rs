@@ -1,0 +1,2 @@
+//! kernel_image.
+#![no_std]

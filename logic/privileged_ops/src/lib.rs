@@ -1,0 +1,2 @@
+//! privileged_ops.
+#![no_std]

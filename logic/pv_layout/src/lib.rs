@@ -1,0 +1,2 @@
+//! pv_layout.
+#![no_std]

@@ -1,0 +1,2 @@
+//! timers.
+#![no_std]

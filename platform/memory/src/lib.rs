@@ -1,0 +1,2 @@
+//! memory.
+#![no_std]
