@@ -85,14 +85,14 @@ impl<T> TimerQueue<T> {
     /// # Errors
     /// [`OutOfMemory`]; nothing has changed then.
     pub fn register(&mut self, payload: T) -> Result<TimerId, OutOfMemory> {
-        if let Some(slot) = self.free.pop() {
-            if let Some(entry) = self.slots.get_mut(slot as usize) {
-                entry.payload = Some(payload);
-                return Ok(TimerId {
-                    slot,
-                    generation: entry.generation,
-                });
-            }
+        if let Some(slot) = self.free.pop()
+            && let Some(entry) = self.slots.get_mut(slot as usize)
+        {
+            entry.payload = Some(payload);
+            return Ok(TimerId {
+                slot,
+                generation: entry.generation,
+            });
         }
         // Room in all three now, so that arming and unregistering never allocate.
         self.slots.try_reserve(1).map_err(|_| OutOfMemory)?;
