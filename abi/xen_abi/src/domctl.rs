@@ -1,0 +1,1106 @@
+//! Control of domains, `__HYPERVISOR_domctl`, as interface version 0x15 (Xen 4.17) has it.
+//!
+//! Source: `public/domctl.h`.
+
+#![allow(
+    missing_docs,
+    reason = "fields have the names that the header gives and documents them by"
+)]
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::arch_x86::ArchDomainConfig;
+use crate::arch_x86::CpuidLeaf;
+use crate::arch_x86::MsrEntry;
+use crate::control::Bitmap;
+use crate::hvm::save::VmceVcpu;
+use crate::memory::Vmemrange;
+use crate::vcpu_context::VcpuGuestContext;
+use crate::{DomId, EvtchnPort, GuestHandle, XenPfn};
+
+crate::macros::constants! { u32;
+    INTERFACE_VERSION = 0x15, "XEN_DOMCTL_INTERFACE_VERSION";
+    CDF_HVM = 1 << 0, "XEN_DOMCTL_CDF_hvm";
+    CDF_HAP = 1 << 1, "XEN_DOMCTL_CDF_hap";
+    CDF_S3_INTEGRITY = 1 << 2, "XEN_DOMCTL_CDF_s3_integrity";
+    CDF_OOS_OFF = 1 << 3, "XEN_DOMCTL_CDF_oos_off";
+    CDF_XS_DOMAIN = 1 << 4, "XEN_DOMCTL_CDF_xs_domain";
+    CDF_IOMMU = 1 << 5, "XEN_DOMCTL_CDF_iommu";
+    CDF_NESTED_VIRT = 1 << 6, "XEN_DOMCTL_CDF_nested_virt";
+    CDF_VPMU = 1 << 7, "XEN_DOMCTL_CDF_vpmu";
+    CDF_MAX = 128, "XEN_DOMCTL_CDF_MAX";
+    IOMMU_NO_SHAREPT = 1 << 0, "XEN_DOMCTL_IOMMU_no_sharept";
+    IOMMU_MAX = 1, "XEN_DOMCTL_IOMMU_MAX";
+    GRANT_VERSION_MASK = 0xf, "XEN_DOMCTL_GRANT_version_mask";
+    XEN_DOMINF_DYING = 1 << 0, "XEN_DOMINF_dying";
+    XEN_DOMINF_HVM_GUEST = 1 << 1, "XEN_DOMINF_hvm_guest";
+    XEN_DOMINF_SHUTDOWN = 1 << 2, "XEN_DOMINF_shutdown";
+    XEN_DOMINF_PAUSED = 1 << 3, "XEN_DOMINF_paused";
+    XEN_DOMINF_BLOCKED = 1 << 4, "XEN_DOMINF_blocked";
+    XEN_DOMINF_RUNNING = 1 << 5, "XEN_DOMINF_running";
+    XEN_DOMINF_DEBUGGED = 1 << 6, "XEN_DOMINF_debugged";
+    XEN_DOMINF_XS_DOMAIN = 1 << 7, "XEN_DOMINF_xs_domain";
+    XEN_DOMINF_HAP = 1 << 8, "XEN_DOMINF_hap";
+    XEN_DOMINF_SHUTDOWNMASK = 255, "XEN_DOMINF_shutdownmask";
+    XEN_DOMINF_SHUTDOWNSHIFT = 16, "XEN_DOMINF_shutdownshift";
+    XEN_INVALID_MAX_VCPU_ID = 0xffffffff;
+    PFINFO_LTAB_SHIFT = 28, "XEN_DOMCTL_PFINFO_LTAB_SHIFT";
+    PFINFO_NOTAB = 0x0, "XEN_DOMCTL_PFINFO_NOTAB";
+    PFINFO_L1TAB = 1 << 28, "XEN_DOMCTL_PFINFO_L1TAB";
+    PFINFO_L2TAB = 1 << 29, "XEN_DOMCTL_PFINFO_L2TAB";
+    PFINFO_L3TAB = 0x30000000, "XEN_DOMCTL_PFINFO_L3TAB";
+    PFINFO_L4TAB = 1 << 30, "XEN_DOMCTL_PFINFO_L4TAB";
+    PFINFO_LTABTYPE_MASK = 0x70000000, "XEN_DOMCTL_PFINFO_LTABTYPE_MASK";
+    PFINFO_LPINTAB = 1 << 31, "XEN_DOMCTL_PFINFO_LPINTAB";
+    PFINFO_XTAB = 0xf0000000, "XEN_DOMCTL_PFINFO_XTAB";
+    PFINFO_XALLOC = 0xe0000000, "XEN_DOMCTL_PFINFO_XALLOC";
+    PFINFO_BROKEN = 0xd0000000, "XEN_DOMCTL_PFINFO_BROKEN";
+    PFINFO_LTAB_MASK = 0xf0000000, "XEN_DOMCTL_PFINFO_LTAB_MASK";
+    SHADOW_OP_OFF = 0, "XEN_DOMCTL_SHADOW_OP_OFF";
+    SHADOW_OP_ENABLE = 32, "XEN_DOMCTL_SHADOW_OP_ENABLE";
+    SHADOW_OP_CLEAN = 11, "XEN_DOMCTL_SHADOW_OP_CLEAN";
+    SHADOW_OP_PEEK = 12, "XEN_DOMCTL_SHADOW_OP_PEEK";
+    SHADOW_OP_GET_ALLOCATION = 30, "XEN_DOMCTL_SHADOW_OP_GET_ALLOCATION";
+    SHADOW_OP_SET_ALLOCATION = 31, "XEN_DOMCTL_SHADOW_OP_SET_ALLOCATION";
+    SHADOW_OP_ENABLE_TEST = 1, "XEN_DOMCTL_SHADOW_OP_ENABLE_TEST";
+    SHADOW_OP_ENABLE_LOGDIRTY = 2, "XEN_DOMCTL_SHADOW_OP_ENABLE_LOGDIRTY";
+    SHADOW_ENABLE_REFCOUNT = 1 << 1, "XEN_DOMCTL_SHADOW_ENABLE_REFCOUNT";
+    SHADOW_ENABLE_LOG_DIRTY = 1 << 2, "XEN_DOMCTL_SHADOW_ENABLE_LOG_DIRTY";
+    SHADOW_ENABLE_TRANSLATE = 1 << 3, "XEN_DOMCTL_SHADOW_ENABLE_TRANSLATE";
+    SHADOW_ENABLE_EXTERNAL = 1 << 4, "XEN_DOMCTL_SHADOW_ENABLE_EXTERNAL";
+    SHADOW_LOGDIRTY_FINAL = 1 << 0, "XEN_DOMCTL_SHADOW_LOGDIRTY_FINAL";
+    XEN_VCPUAFFINITY_HARD = 1 << 0;
+    XEN_VCPUAFFINITY_SOFT = 1 << 1;
+    XEN_VCPUAFFINITY_FORCE = 1 << 2;
+    XEN_SCHEDULER_CREDIT = 5;
+    XEN_SCHEDULER_CREDIT2 = 6;
+    XEN_SCHEDULER_ARINC653 = 7;
+    XEN_SCHEDULER_RTDS = 8;
+    XEN_SCHEDULER_NULL = 9;
+    SCHEDRT_EXTRA = 1 << 0, "XEN_DOMCTL_SCHEDRT_extra";
+    SCHEDOP_PUTINFO = 0, "XEN_DOMCTL_SCHEDOP_putinfo";
+    SCHEDOP_GETINFO = 1, "XEN_DOMCTL_SCHEDOP_getinfo";
+    SCHEDOP_PUTVCPUINFO = 2, "XEN_DOMCTL_SCHEDOP_putvcpuinfo";
+    SCHEDOP_GETVCPUINFO = 3, "XEN_DOMCTL_SCHEDOP_getvcpuinfo";
+    SENDTRIGGER_NMI = 0, "XEN_DOMCTL_SENDTRIGGER_NMI";
+    SENDTRIGGER_RESET = 1, "XEN_DOMCTL_SENDTRIGGER_RESET";
+    SENDTRIGGER_INIT = 2, "XEN_DOMCTL_SENDTRIGGER_INIT";
+    SENDTRIGGER_POWER = 3, "XEN_DOMCTL_SENDTRIGGER_POWER";
+    SENDTRIGGER_SLEEP = 4, "XEN_DOMCTL_SENDTRIGGER_SLEEP";
+    DEV_PCI = 0, "XEN_DOMCTL_DEV_PCI";
+    DEV_DT = 1, "XEN_DOMCTL_DEV_DT";
+    DEV_RDM_RELAXED = 1, "XEN_DOMCTL_DEV_RDM_RELAXED";
+    VMSI_X86_DEST_ID_MASK = 0xff, "XEN_DOMCTL_VMSI_X86_DEST_ID_MASK";
+    VMSI_X86_RH_MASK = 0x100, "XEN_DOMCTL_VMSI_X86_RH_MASK";
+    VMSI_X86_DM_MASK = 0x200, "XEN_DOMCTL_VMSI_X86_DM_MASK";
+    VMSI_X86_DELIV_MASK = 0x7000, "XEN_DOMCTL_VMSI_X86_DELIV_MASK";
+    VMSI_X86_TRIG_MASK = 0x8000, "XEN_DOMCTL_VMSI_X86_TRIG_MASK";
+    VMSI_X86_UNMASKED = 0x10000, "XEN_DOMCTL_VMSI_X86_UNMASKED";
+    DPCI_ADD_MAPPING = 1;
+    DPCI_REMOVE_MAPPING = 0;
+    MEM_CACHEATTR_UC = 0, "XEN_DOMCTL_MEM_CACHEATTR_UC";
+    MEM_CACHEATTR_WC = 1, "XEN_DOMCTL_MEM_CACHEATTR_WC";
+    MEM_CACHEATTR_WT = 4, "XEN_DOMCTL_MEM_CACHEATTR_WT";
+    MEM_CACHEATTR_WP = 5, "XEN_DOMCTL_MEM_CACHEATTR_WP";
+    MEM_CACHEATTR_WB = 6, "XEN_DOMCTL_MEM_CACHEATTR_WB";
+    MEM_CACHEATTR_UCM = 7, "XEN_DOMCTL_MEM_CACHEATTR_UCM";
+    DELETE_MEM_CACHEATTR = 0xffffffff, "XEN_DOMCTL_DELETE_MEM_CACHEATTR";
+    XEN_CPUID_INPUT_UNUSED = 0xffffffff;
+    DEBUG_OP_SINGLE_STEP_OFF = 0, "XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_OFF";
+    DEBUG_OP_SINGLE_STEP_ON = 1, "XEN_DOMCTL_DEBUG_OP_SINGLE_STEP_ON";
+    XEN_VM_EVENT_ENABLE = 0;
+    XEN_VM_EVENT_DISABLE = 1;
+    XEN_VM_EVENT_RESUME = 2;
+    XEN_VM_EVENT_GET_VERSION = 3;
+    VM_EVENT_OP_PAGING = 1, "XEN_DOMCTL_VM_EVENT_OP_PAGING";
+    VM_EVENT_OP_MONITOR = 2, "XEN_DOMCTL_VM_EVENT_OP_MONITOR";
+    VM_EVENT_OP_SHARING = 3, "XEN_DOMCTL_VM_EVENT_OP_SHARING";
+    MEM_SHARING_CONTROL = 0, "XEN_DOMCTL_MEM_SHARING_CONTROL";
+    PSR_CMT_OP_DETACH = 0, "XEN_DOMCTL_PSR_CMT_OP_DETACH";
+    PSR_CMT_OP_ATTACH = 1, "XEN_DOMCTL_PSR_CMT_OP_ATTACH";
+    PSR_CMT_OP_QUERY_RMID = 2, "XEN_DOMCTL_PSR_CMT_OP_QUERY_RMID";
+    MONITOR_OP_ENABLE = 0, "XEN_DOMCTL_MONITOR_OP_ENABLE";
+    MONITOR_OP_DISABLE = 1, "XEN_DOMCTL_MONITOR_OP_DISABLE";
+    MONITOR_OP_GET_CAPABILITIES = 2, "XEN_DOMCTL_MONITOR_OP_GET_CAPABILITIES";
+    MONITOR_OP_EMULATE_EACH_REP = 3, "XEN_DOMCTL_MONITOR_OP_EMULATE_EACH_REP";
+    MONITOR_OP_CONTROL_REGISTERS = 4, "XEN_DOMCTL_MONITOR_OP_CONTROL_REGISTERS";
+    MONITOR_EVENT_WRITE_CTRLREG = 0, "XEN_DOMCTL_MONITOR_EVENT_WRITE_CTRLREG";
+    MONITOR_EVENT_MOV_TO_MSR = 1, "XEN_DOMCTL_MONITOR_EVENT_MOV_TO_MSR";
+    MONITOR_EVENT_SINGLESTEP = 2, "XEN_DOMCTL_MONITOR_EVENT_SINGLESTEP";
+    MONITOR_EVENT_SOFTWARE_BREAKPOINT = 3, "XEN_DOMCTL_MONITOR_EVENT_SOFTWARE_BREAKPOINT";
+    MONITOR_EVENT_GUEST_REQUEST = 4, "XEN_DOMCTL_MONITOR_EVENT_GUEST_REQUEST";
+    MONITOR_EVENT_DEBUG_EXCEPTION = 5, "XEN_DOMCTL_MONITOR_EVENT_DEBUG_EXCEPTION";
+    MONITOR_EVENT_CPUID = 6, "XEN_DOMCTL_MONITOR_EVENT_CPUID";
+    MONITOR_EVENT_PRIVILEGED_CALL = 7, "XEN_DOMCTL_MONITOR_EVENT_PRIVILEGED_CALL";
+    MONITOR_EVENT_INTERRUPT = 8, "XEN_DOMCTL_MONITOR_EVENT_INTERRUPT";
+    MONITOR_EVENT_DESC_ACCESS = 9, "XEN_DOMCTL_MONITOR_EVENT_DESC_ACCESS";
+    MONITOR_EVENT_EMUL_UNIMPLEMENTED = 10, "XEN_DOMCTL_MONITOR_EVENT_EMUL_UNIMPLEMENTED";
+    MONITOR_EVENT_INGUEST_PAGEFAULT = 11, "XEN_DOMCTL_MONITOR_EVENT_INGUEST_PAGEFAULT";
+    MONITOR_EVENT_VMEXIT = 12, "XEN_DOMCTL_MONITOR_EVENT_VMEXIT";
+    PSR_SET_L3_CBM = 0, "XEN_DOMCTL_PSR_SET_L3_CBM";
+    PSR_GET_L3_CBM = 1, "XEN_DOMCTL_PSR_GET_L3_CBM";
+    PSR_SET_L3_CODE = 2, "XEN_DOMCTL_PSR_SET_L3_CODE";
+    PSR_SET_L3_DATA = 3, "XEN_DOMCTL_PSR_SET_L3_DATA";
+    PSR_GET_L3_CODE = 4, "XEN_DOMCTL_PSR_GET_L3_CODE";
+    PSR_GET_L3_DATA = 5, "XEN_DOMCTL_PSR_GET_L3_DATA";
+    PSR_SET_L2_CBM = 6, "XEN_DOMCTL_PSR_SET_L2_CBM";
+    PSR_GET_L2_CBM = 7, "XEN_DOMCTL_PSR_GET_L2_CBM";
+    PSR_SET_MBA_THRTL = 8, "XEN_DOMCTL_PSR_SET_MBA_THRTL";
+    PSR_GET_MBA_THRTL = 9, "XEN_DOMCTL_PSR_GET_MBA_THRTL";
+    VUART_OP_INIT = 0, "XEN_DOMCTL_VUART_OP_INIT";
+    VUART_TYPE_VPL011 = 0, "XEN_DOMCTL_VUART_TYPE_VPL011";
+    VMTRACE_ENABLE = 1, "XEN_DOMCTL_vmtrace_enable";
+    VMTRACE_DISABLE = 2, "XEN_DOMCTL_vmtrace_disable";
+    VMTRACE_RESET_AND_ENABLE = 3, "XEN_DOMCTL_vmtrace_reset_and_enable";
+    VMTRACE_OUTPUT_POSITION = 4, "XEN_DOMCTL_vmtrace_output_position";
+    VMTRACE_GET_OPTION = 5, "XEN_DOMCTL_vmtrace_get_option";
+    VMTRACE_SET_OPTION = 6, "XEN_DOMCTL_vmtrace_set_option";
+    CREATEDOMAIN = 1, "XEN_DOMCTL_createdomain";
+    DESTROYDOMAIN = 2, "XEN_DOMCTL_destroydomain";
+    PAUSEDOMAIN = 3, "XEN_DOMCTL_pausedomain";
+    UNPAUSEDOMAIN = 4, "XEN_DOMCTL_unpausedomain";
+    GETDOMAININFO = 5, "XEN_DOMCTL_getdomaininfo";
+    SETVCPUAFFINITY = 9, "XEN_DOMCTL_setvcpuaffinity";
+    SHADOW_OP = 10, "XEN_DOMCTL_shadow_op";
+    MAX_MEM = 11, "XEN_DOMCTL_max_mem";
+    SETVCPUCONTEXT = 12, "XEN_DOMCTL_setvcpucontext";
+    GETVCPUCONTEXT = 13, "XEN_DOMCTL_getvcpucontext";
+    GETVCPUINFO = 14, "XEN_DOMCTL_getvcpuinfo";
+    MAX_VCPUS = 15, "XEN_DOMCTL_max_vcpus";
+    SCHEDULER_OP = 16, "XEN_DOMCTL_scheduler_op";
+    SETDOMAINHANDLE = 17, "XEN_DOMCTL_setdomainhandle";
+    SETDEBUGGING = 18, "XEN_DOMCTL_setdebugging";
+    IRQ_PERMISSION = 19, "XEN_DOMCTL_irq_permission";
+    IOMEM_PERMISSION = 20, "XEN_DOMCTL_iomem_permission";
+    IOPORT_PERMISSION = 21, "XEN_DOMCTL_ioport_permission";
+    HYPERCALL_INIT = 22, "XEN_DOMCTL_hypercall_init";
+    SETTIMEOFFSET = 24, "XEN_DOMCTL_settimeoffset";
+    GETVCPUAFFINITY = 25, "XEN_DOMCTL_getvcpuaffinity";
+    REAL_MODE_AREA = 26, "XEN_DOMCTL_real_mode_area";
+    RESUMEDOMAIN = 27, "XEN_DOMCTL_resumedomain";
+    SENDTRIGGER = 28, "XEN_DOMCTL_sendtrigger";
+    SUBSCRIBE = 29, "XEN_DOMCTL_subscribe";
+    GETHVMCONTEXT = 33, "XEN_DOMCTL_gethvmcontext";
+    SETHVMCONTEXT = 34, "XEN_DOMCTL_sethvmcontext";
+    SET_ADDRESS_SIZE = 35, "XEN_DOMCTL_set_address_size";
+    GET_ADDRESS_SIZE = 36, "XEN_DOMCTL_get_address_size";
+    ASSIGN_DEVICE = 37, "XEN_DOMCTL_assign_device";
+    BIND_PT_IRQ = 38, "XEN_DOMCTL_bind_pt_irq";
+    MEMORY_MAPPING = 39, "XEN_DOMCTL_memory_mapping";
+    IOPORT_MAPPING = 40, "XEN_DOMCTL_ioport_mapping";
+    SET_EXT_VCPUCONTEXT = 42, "XEN_DOMCTL_set_ext_vcpucontext";
+    GET_EXT_VCPUCONTEXT = 43, "XEN_DOMCTL_get_ext_vcpucontext";
+    SET_OPT_FEATURE = 44, "XEN_DOMCTL_set_opt_feature";
+    TEST_ASSIGN_DEVICE = 45, "XEN_DOMCTL_test_assign_device";
+    SET_TARGET = 46, "XEN_DOMCTL_set_target";
+    DEASSIGN_DEVICE = 47, "XEN_DOMCTL_deassign_device";
+    UNBIND_PT_IRQ = 48, "XEN_DOMCTL_unbind_pt_irq";
+    GET_DEVICE_GROUP = 50, "XEN_DOMCTL_get_device_group";
+    DEBUG_OP = 54, "XEN_DOMCTL_debug_op";
+    GETHVMCONTEXT_PARTIAL = 55, "XEN_DOMCTL_gethvmcontext_partial";
+    VM_EVENT_OP = 56, "XEN_DOMCTL_vm_event_op";
+    MEM_SHARING_OP = 57, "XEN_DOMCTL_mem_sharing_op";
+    GETTSCINFO = 59, "XEN_DOMCTL_gettscinfo";
+    SETTSCINFO = 60, "XEN_DOMCTL_settscinfo";
+    GETPAGEFRAMEINFO3 = 61, "XEN_DOMCTL_getpageframeinfo3";
+    SETVCPUEXTSTATE = 62, "XEN_DOMCTL_setvcpuextstate";
+    GETVCPUEXTSTATE = 63, "XEN_DOMCTL_getvcpuextstate";
+    SET_ACCESS_REQUIRED = 64, "XEN_DOMCTL_set_access_required";
+    AUDIT_P2M = 65, "XEN_DOMCTL_audit_p2m";
+    SET_VIRQ_HANDLER = 66, "XEN_DOMCTL_set_virq_handler";
+    SET_BROKEN_PAGE_P2M = 67, "XEN_DOMCTL_set_broken_page_p2m";
+    SETNODEAFFINITY = 68, "XEN_DOMCTL_setnodeaffinity";
+    GETNODEAFFINITY = 69, "XEN_DOMCTL_getnodeaffinity";
+    CACHEFLUSH = 71, "XEN_DOMCTL_cacheflush";
+    GET_VCPU_MSRS = 72, "XEN_DOMCTL_get_vcpu_msrs";
+    SET_VCPU_MSRS = 73, "XEN_DOMCTL_set_vcpu_msrs";
+    SETVNUMAINFO = 74, "XEN_DOMCTL_setvnumainfo";
+    PSR_CMT_OP = 75, "XEN_DOMCTL_psr_cmt_op";
+    MONITOR_OP = 77, "XEN_DOMCTL_monitor_op";
+    PSR_ALLOC = 78, "XEN_DOMCTL_psr_alloc";
+    SOFT_RESET = 79, "XEN_DOMCTL_soft_reset";
+    VUART_OP = 81, "XEN_DOMCTL_vuart_op";
+    GET_CPU_POLICY = 82, "XEN_DOMCTL_get_cpu_policy";
+    SET_CPU_POLICY = 83, "XEN_DOMCTL_set_cpu_policy";
+    VMTRACE_OP = 84, "XEN_DOMCTL_vmtrace_op";
+    GET_PAGING_MEMPOOL_SIZE = 85, "XEN_DOMCTL_get_paging_mempool_size";
+    SET_PAGING_MEMPOOL_SIZE = 86, "XEN_DOMCTL_set_paging_mempool_size";
+    GDBSX_GUESTMEMIO = 1000, "XEN_DOMCTL_gdbsx_guestmemio";
+    GDBSX_PAUSEVCPU = 1001, "XEN_DOMCTL_gdbsx_pausevcpu";
+    GDBSX_UNPAUSEVCPU = 1002, "XEN_DOMCTL_gdbsx_unpausevcpu";
+    GDBSX_DOMSTATUS = 1003, "XEN_DOMCTL_gdbsx_domstatus";
+    PT_IRQ_TYPE_PCI = 0;
+    PT_IRQ_TYPE_ISA = 1;
+    PT_IRQ_TYPE_MSI = 2;
+    PT_IRQ_TYPE_MSI_TRANSLATE = 3;
+    PT_IRQ_TYPE_SPI = 4;
+}
+
+/// Argument of `XEN_DOMCTL_createdomain`.
+#[doc(alias = "xen_domctl_createdomain")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct CreateDomain {
+    pub ssidref: u32,
+    pub handle: [u8; 16],
+    pub flags: u32,
+    pub iommu_opts: u32,
+    pub max_vcpus: u32,
+    pub max_evtchn_port: u32,
+    pub max_grant_frames: i32,
+    pub max_maptrack_frames: i32,
+    pub grant_opts: u32,
+    pub vmtrace_size: u32,
+    pub cpupool_id: u32,
+    pub arch: ArchDomainConfig,
+}
+
+/// Argument of `XEN_DOMCTL_getdomaininfo`.
+#[doc(alias = "xen_domctl_getdomaininfo")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GetDomainInfo {
+    pub domain: DomId,
+    pub pad1: u16,
+    pub flags: u32,
+    pub tot_pages: u64,
+    pub max_pages: u64,
+    pub outstanding_pages: u64,
+    pub shr_pages: u64,
+    pub paged_pages: u64,
+    pub shared_info_frame: u64,
+    pub cpu_time: u64,
+    pub nr_online_vcpus: u32,
+    pub max_vcpu_id: u32,
+    pub ssidref: u32,
+    pub handle: [u8; 16],
+    pub cpupool: u32,
+    pub gpaddr_bits: u8,
+    pub pad2: [u8; 7],
+    pub arch_config: ArchDomainConfig,
+}
+
+/// Argument of `XEN_DOMCTL_getpageframeinfo3`.
+#[doc(alias = "xen_domctl_getpageframeinfo3")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Getpageframeinfo3 {
+    pub num: u64,
+    pub array: GuestHandle<XenPfn>,
+}
+
+/// `struct xen_domctl_shadow_op_stats`.
+#[doc(alias = "xen_domctl_shadow_op_stats")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ShadowOpStats {
+    pub fault_count: u32,
+    pub dirty_count: u32,
+}
+
+/// Argument of `XEN_DOMCTL_shadow_op`.
+#[doc(alias = "xen_domctl_shadow_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ShadowOp {
+    pub op: u32,
+    pub mode: u32,
+    pub mb: u32,
+    pub _hole0: [u8; 4],
+    pub dirty_bitmap: GuestHandle<u8>,
+    pub pages: u64,
+    pub stats: ShadowOpStats,
+}
+
+/// Argument of `XEN_DOMCTL_max_mem`.
+#[doc(alias = "xen_domctl_max_mem")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MaxMem {
+    pub max_memkb: u64,
+}
+
+/// `struct xen_domctl_vcpucontext`.
+#[doc(alias = "xen_domctl_vcpucontext")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VcpuContext {
+    pub vcpu: u32,
+    pub _hole0: [u8; 4],
+    pub ctxt: GuestHandle<VcpuGuestContext>,
+}
+
+/// Argument of `XEN_DOMCTL_getvcpuinfo`.
+#[doc(alias = "xen_domctl_getvcpuinfo")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Getvcpuinfo {
+    pub vcpu: u32,
+    pub online: u8,
+    pub blocked: u8,
+    pub running: u8,
+    pub _hole0: [u8; 1],
+    pub cpu_time: u64,
+    pub cpu: u32,
+    pub _hole1: [u8; 4],
+}
+
+/// `struct xen_domctl_nodeaffinity`.
+#[doc(alias = "xen_domctl_nodeaffinity")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Nodeaffinity {
+    pub nodemap: Bitmap,
+}
+
+/// `struct xen_domctl_vcpuaffinity`.
+#[doc(alias = "xen_domctl_vcpuaffinity")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Vcpuaffinity {
+    pub vcpu: u32,
+    pub flags: u32,
+    pub cpumap_hard: Bitmap,
+    pub cpumap_soft: Bitmap,
+}
+
+/// Argument of `XEN_DOMCTL_max_vcpus`.
+#[doc(alias = "xen_domctl_max_vcpus")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MaxVcpus {
+    pub max: u32,
+}
+
+/// `struct xen_domctl_sched_credit`.
+#[doc(alias = "xen_domctl_sched_credit")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedCredit {
+    pub weight: u16,
+    pub cap: u16,
+}
+
+/// `struct xen_domctl_sched_credit2`.
+#[doc(alias = "xen_domctl_sched_credit2")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedCredit2 {
+    pub weight: u16,
+    pub cap: u16,
+}
+
+/// `struct xen_domctl_sched_rtds`.
+#[doc(alias = "xen_domctl_sched_rtds")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedRtds {
+    pub period: u32,
+    pub budget: u32,
+    pub flags: u32,
+}
+
+/// `struct xen_domctl_schedparam_vcpu`.
+#[doc(alias = "xen_domctl_schedparam_vcpu")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedparamVcpu {
+    pub u: SchedparamVcpuUnion,
+    pub vcpuid: u32,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_schedparam_vcpu.u`.
+    SchedparamVcpuUnion: [u32; 3], "xen_domctl_schedparam_vcpu.u" {
+        credit: SchedCredit,
+        credit2: SchedCredit2,
+        rtds: SchedRtds,
+    }
+}
+
+/// Argument of `XEN_DOMCTL_scheduler_op`.
+#[doc(alias = "xen_domctl_scheduler_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedulerOp {
+    pub sched_id: u32,
+    pub cmd: u32,
+    pub u: SchedulerOpUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_scheduler_op.u`.
+    SchedulerOpUnion: [u64; 2], "xen_domctl_scheduler_op.u" {
+        credit: SchedCredit,
+        credit2: SchedCredit2,
+        rtds: SchedRtds,
+        v: SchedulerOpV,
+    }
+}
+
+/// `xen_domctl_scheduler_op.u.v`.
+#[doc(alias = "xen_domctl_scheduler_op.u.v")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SchedulerOpV {
+    pub vcpus: GuestHandle<SchedparamVcpu>,
+    pub nr_vcpus: u32,
+    pub padding: u32,
+}
+
+/// Argument of `XEN_DOMCTL_setdomainhandle`.
+#[doc(alias = "xen_domctl_setdomainhandle")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SetDomainHandle {
+    pub handle: [u8; 16],
+}
+
+/// Argument of `XEN_DOMCTL_setdebugging`.
+#[doc(alias = "xen_domctl_setdebugging")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Setdebugging {
+    pub enable: u8,
+}
+
+/// Argument of `XEN_DOMCTL_irq_permission`.
+#[doc(alias = "xen_domctl_irq_permission")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct IrqPermission {
+    pub pirq: u32,
+    pub allow_access: u8,
+    pub pad: [u8; 3],
+}
+
+/// Argument of `XEN_DOMCTL_iomem_permission`.
+#[doc(alias = "xen_domctl_iomem_permission")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct IomemPermission {
+    pub first_mfn: u64,
+    pub nr_mfns: u64,
+    pub allow_access: u8,
+    pub _hole0: [u8; 7],
+}
+
+/// Argument of `XEN_DOMCTL_ioport_permission`.
+#[doc(alias = "xen_domctl_ioport_permission")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct IoportPermission {
+    pub first_port: u32,
+    pub nr_ports: u32,
+    pub allow_access: u8,
+    pub _hole0: [u8; 3],
+}
+
+/// Argument of `XEN_DOMCTL_hypercall_init`.
+#[doc(alias = "xen_domctl_hypercall_init")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct HypercallInit {
+    pub gmfn: u64,
+}
+
+/// Argument of `XEN_DOMCTL_settimeoffset`.
+#[doc(alias = "xen_domctl_settimeoffset")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Settimeoffset {
+    pub time_offset_seconds: i64,
+}
+
+/// `struct xen_domctl_hvmcontext`.
+#[doc(alias = "xen_domctl_hvmcontext")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Hvmcontext {
+    pub size: u32,
+    pub _hole0: [u8; 4],
+    pub buffer: GuestHandle<u8>,
+}
+
+/// `struct xen_domctl_address_size`.
+#[doc(alias = "xen_domctl_address_size")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct AddressSize {
+    pub size: u32,
+}
+
+/// Argument of `XEN_DOMCTL_sendtrigger`.
+#[doc(alias = "xen_domctl_sendtrigger")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Sendtrigger {
+    pub trigger: u32,
+    pub vcpu: u32,
+}
+
+/// Argument of `XEN_DOMCTL_assign_device`.
+#[doc(alias = "xen_domctl_assign_device")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct AssignDevice {
+    pub dev: u32,
+    pub flags: u32,
+    pub u: AssignDeviceUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_assign_device.u`.
+    AssignDeviceUnion: [u64; 2], "xen_domctl_assign_device.u" {
+        pci: AssignDevicePci,
+        dt: AssignDeviceDt,
+    }
+}
+
+/// `xen_domctl_assign_device.u.pci`.
+#[doc(alias = "xen_domctl_assign_device.u.pci")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct AssignDevicePci {
+    pub machine_sbdf: u32,
+}
+
+/// `xen_domctl_assign_device.u.dt`.
+#[doc(alias = "xen_domctl_assign_device.u.dt")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct AssignDeviceDt {
+    pub size: u32,
+    pub _hole0: [u8; 4],
+    pub path: GuestHandle<u8>,
+}
+
+/// Argument of `XEN_DOMCTL_get_device_group`.
+#[doc(alias = "xen_domctl_get_device_group")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GetDeviceGroup {
+    pub machine_sbdf: u32,
+    pub max_sdevs: u32,
+    pub num_sdevs: u32,
+    pub _hole0: [u8; 4],
+    pub sdev_array: GuestHandle<u32>,
+}
+
+/// Argument of `XEN_DOMCTL_bind_pt_irq`.
+#[doc(alias = "xen_domctl_bind_pt_irq")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BindPtIrq {
+    pub machine_irq: u32,
+    pub irq_type: u32,
+    pub u: BindPtIrqUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_bind_pt_irq.u`.
+    BindPtIrqUnion: [u64; 2], "xen_domctl_bind_pt_irq.u" {
+        isa: BindPtIrqIsa,
+        pci: BindPtIrqPci,
+        msi: BindPtIrqMsi,
+        spi: BindPtIrqSpi,
+    }
+}
+
+/// `xen_domctl_bind_pt_irq.u.isa`.
+#[doc(alias = "xen_domctl_bind_pt_irq.u.isa")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BindPtIrqIsa {
+    pub isa_irq: u8,
+}
+
+/// `xen_domctl_bind_pt_irq.u.pci`.
+#[doc(alias = "xen_domctl_bind_pt_irq.u.pci")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BindPtIrqPci {
+    pub bus: u8,
+    pub device: u8,
+    pub intx: u8,
+}
+
+/// `xen_domctl_bind_pt_irq.u.msi`.
+#[doc(alias = "xen_domctl_bind_pt_irq.u.msi")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BindPtIrqMsi {
+    pub gvec: u8,
+    pub _hole0: [u8; 3],
+    pub gflags: u32,
+    pub gtable: u64,
+}
+
+/// `xen_domctl_bind_pt_irq.u.spi`.
+#[doc(alias = "xen_domctl_bind_pt_irq.u.spi")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct BindPtIrqSpi {
+    pub spi: u16,
+}
+
+/// Argument of `XEN_DOMCTL_memory_mapping`.
+#[doc(alias = "xen_domctl_memory_mapping")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MemoryMapping {
+    pub first_gfn: u64,
+    pub first_mfn: u64,
+    pub nr_mfns: u64,
+    pub add_mapping: u32,
+    pub padding: u32,
+}
+
+/// Argument of `XEN_DOMCTL_ioport_mapping`.
+#[doc(alias = "xen_domctl_ioport_mapping")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct IoportMapping {
+    pub first_gport: u32,
+    pub first_mport: u32,
+    pub nr_ports: u32,
+    pub add_mapping: u32,
+}
+
+/// `struct xen_domctl_ext_vcpucontext`.
+#[doc(alias = "xen_domctl_ext_vcpucontext")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct ExtVcpucontext {
+    pub vcpu: u32,
+    pub size: u32,
+    pub syscall32_callback_eip: u64,
+    pub sysenter_callback_eip: u64,
+    pub syscall32_callback_cs: u16,
+    pub sysenter_callback_cs: u16,
+    pub syscall32_disables_events: u8,
+    pub sysenter_disables_events: u8,
+    pub _hole0: [u8; 2],
+    pub vmce: VmceVcpu,
+}
+
+/// Argument of `XEN_DOMCTL_set_target`.
+#[doc(alias = "xen_domctl_set_target")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SetTarget {
+    pub target: DomId,
+}
+
+/// `struct xen_domctl_cpu_policy`.
+#[doc(alias = "xen_domctl_cpu_policy")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct CpuPolicy {
+    pub nr_leaves: u32,
+    pub nr_msrs: u32,
+    pub leaves: GuestHandle<CpuidLeaf>,
+    pub msrs: GuestHandle<MsrEntry>,
+    pub err_leaf: u32,
+    pub err_subleaf: u32,
+    pub err_msr: u32,
+    pub _hole0: [u8; 4],
+}
+
+/// Argument of `XEN_DOMCTL_subscribe`.
+#[doc(alias = "xen_domctl_subscribe")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Subscribe {
+    pub port: u32,
+}
+
+/// Argument of `XEN_DOMCTL_debug_op`.
+#[doc(alias = "xen_domctl_debug_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct DebugOp {
+    pub op: u32,
+    pub vcpu: u32,
+}
+
+/// `struct xen_domctl_hvmcontext_partial`.
+#[doc(alias = "xen_domctl_hvmcontext_partial")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct HvmcontextPartial {
+    #[doc(alias = "type")]
+    pub kind: u32,
+    pub instance: u32,
+    pub bufsz: u64,
+    pub buffer: GuestHandle<u8>,
+}
+
+/// `struct xen_domctl_tsc_info`.
+#[doc(alias = "xen_domctl_tsc_info")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct TscInfo {
+    pub tsc_mode: u32,
+    pub gtsc_khz: u32,
+    pub incarnation: u32,
+    pub pad: u32,
+    pub elapsed_nsec: u64,
+}
+
+/// `struct xen_domctl_gdbsx_memio`.
+#[doc(alias = "xen_domctl_gdbsx_memio")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GdbsxMemio {
+    pub pgd3val: u64,
+    pub gva: u64,
+    pub uva: u64,
+    pub len: u32,
+    pub gwr: u8,
+    pub _hole0: [u8; 3],
+    pub remain: u32,
+    pub _hole1: [u8; 4],
+}
+
+/// `struct xen_domctl_gdbsx_pauseunp_vcpu`.
+#[doc(alias = "xen_domctl_gdbsx_pauseunp_vcpu")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GdbsxPauseunpVcpu {
+    pub vcpu: u32,
+}
+
+/// Argument of `XEN_DOMCTL_gdbsx_domstatus`.
+#[doc(alias = "xen_domctl_gdbsx_domstatus")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct GdbsxDomstatus {
+    pub paused: u8,
+    pub _hole0: [u8; 3],
+    pub vcpu_id: u32,
+    pub vcpu_ev: u32,
+}
+
+/// Argument of `XEN_DOMCTL_vm_event_op`.
+#[doc(alias = "xen_domctl_vm_event_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VmEventOp {
+    pub op: u32,
+    pub mode: u32,
+    pub u: VmEventOpUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_vm_event_op.u`.
+    VmEventOpUnion: [u32; 1], "xen_domctl_vm_event_op.u" {
+        enable: VmEventOpEnable,
+        version: u32,
+    }
+}
+
+/// `xen_domctl_vm_event_op.u.enable`.
+#[doc(alias = "xen_domctl_vm_event_op.u.enable")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VmEventOpEnable {
+    pub port: u32,
+}
+
+/// Argument of `XEN_DOMCTL_mem_sharing_op`.
+#[doc(alias = "xen_domctl_mem_sharing_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MemSharingOp {
+    pub op: u8,
+    pub u: MemSharingOpUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_mem_sharing_op.u`.
+    MemSharingOpUnion: [u8; 1], "xen_domctl_mem_sharing_op.u" {
+        enable: u8,
+    }
+}
+
+/// Argument of `XEN_DOMCTL_audit_p2m`.
+#[doc(alias = "xen_domctl_audit_p2m")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct AuditP2m {
+    pub orphans: u64,
+    pub m2p_bad: u64,
+    pub p2m_bad: u64,
+}
+
+/// Argument of `XEN_DOMCTL_set_virq_handler`.
+#[doc(alias = "xen_domctl_set_virq_handler")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SetVirqHandler {
+    pub virq: u32,
+}
+
+/// `struct xen_domctl_vcpuextstate`.
+#[doc(alias = "xen_domctl_vcpuextstate")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Vcpuextstate {
+    pub vcpu: u32,
+    pub _hole0: [u8; 4],
+    pub xfeature_mask: u64,
+    pub size: u64,
+    pub buffer: GuestHandle<u64>,
+}
+
+/// Argument of `XEN_DOMCTL_set_access_required`.
+#[doc(alias = "xen_domctl_set_access_required")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SetAccessRequired {
+    pub access_required: u8,
+}
+
+/// Argument of `XEN_DOMCTL_set_broken_page_p2m`.
+#[doc(alias = "xen_domctl_set_broken_page_p2m")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SetBrokenPageP2m {
+    pub pfn: u64,
+}
+
+/// Argument of `XEN_DOMCTL_cacheflush`.
+#[doc(alias = "xen_domctl_cacheflush")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Cacheflush {
+    pub start_pfn: XenPfn,
+    pub nr_pfns: XenPfn,
+}
+
+/// `struct xen_domctl_paging_mempool`.
+#[doc(alias = "xen_domctl_paging_mempool")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct PagingMempool {
+    pub size: u64,
+}
+
+/// `struct xen_domctl_vcpu_msr`.
+#[doc(alias = "xen_domctl_vcpu_msr")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VcpuMsr {
+    pub index: u32,
+    pub reserved: u32,
+    pub value: u64,
+}
+
+/// `struct xen_domctl_vcpu_msrs`.
+#[doc(alias = "xen_domctl_vcpu_msrs")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VcpuMsrs {
+    pub vcpu: u32,
+    pub msr_count: u32,
+    pub msrs: GuestHandle<VcpuMsr>,
+}
+
+/// `struct xen_domctl_vnuma`.
+#[doc(alias = "xen_domctl_vnuma")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Vnuma {
+    pub nr_vnodes: u32,
+    pub nr_vmemranges: u32,
+    pub nr_vcpus: u32,
+    pub pad: u32,
+    pub vdistance: GuestHandle<u32>,
+    pub vcpu_to_vnode: GuestHandle<u32>,
+    pub vnode_to_pnode: GuestHandle<u32>,
+    pub vmemrange: GuestHandle<Vmemrange>,
+}
+
+/// Argument of `XEN_DOMCTL_psr_cmt_op`.
+#[doc(alias = "xen_domctl_psr_cmt_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct PsrCmtOp {
+    pub cmd: u32,
+    pub data: u32,
+}
+
+/// Argument of `XEN_DOMCTL_monitor_op`.
+#[doc(alias = "xen_domctl_monitor_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOp {
+    pub op: u32,
+    pub event: u32,
+    pub u: MonitorOpUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl_monitor_op.u`.
+    MonitorOpUnion: [u64; 2], "xen_domctl_monitor_op.u" {
+        mov_to_cr: MonitorOpMovToCr,
+        mov_to_msr: MonitorOpMovToMsr,
+        guest_request: MonitorOpGuestRequest,
+        debug_exception: MonitorOpDebugException,
+        vmexit: MonitorOpVmexit,
+    }
+}
+
+/// `xen_domctl_monitor_op.u.mov_to_cr`.
+#[doc(alias = "xen_domctl_monitor_op.u.mov_to_cr")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOpMovToCr {
+    pub index: u8,
+    pub sync: u8,
+    pub onchangeonly: u8,
+    pub pad1: u8,
+    pub pad2: u32,
+    pub bitmask: u64,
+}
+
+/// `xen_domctl_monitor_op.u.mov_to_msr`.
+#[doc(alias = "xen_domctl_monitor_op.u.mov_to_msr")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOpMovToMsr {
+    pub msr: u32,
+    pub onchangeonly: u8,
+    pub _hole0: [u8; 3],
+}
+
+/// `xen_domctl_monitor_op.u.guest_request`.
+#[doc(alias = "xen_domctl_monitor_op.u.guest_request")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOpGuestRequest {
+    pub sync: u8,
+    pub allow_userspace: u8,
+}
+
+/// `xen_domctl_monitor_op.u.debug_exception`.
+#[doc(alias = "xen_domctl_monitor_op.u.debug_exception")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOpDebugException {
+    pub sync: u8,
+}
+
+/// `xen_domctl_monitor_op.u.vmexit`.
+#[doc(alias = "xen_domctl_monitor_op.u.vmexit")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct MonitorOpVmexit {
+    pub sync: u8,
+}
+
+/// Argument of `XEN_DOMCTL_psr_alloc`.
+#[doc(alias = "xen_domctl_psr_alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct PsrAlloc {
+    pub cmd: u32,
+    pub target: u32,
+    pub data: u64,
+}
+
+/// Argument of `XEN_DOMCTL_vuart_op`.
+#[doc(alias = "xen_domctl_vuart_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VuartOp {
+    pub cmd: u32,
+    #[doc(alias = "type")]
+    pub kind: u32,
+    pub gfn: u64,
+    pub console_domid: DomId,
+    pub pad: [u8; 2],
+    pub evtchn: EvtchnPort,
+}
+
+/// Argument of `XEN_DOMCTL_vmtrace_op`.
+#[doc(alias = "xen_domctl_vmtrace_op")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct VmtraceOp {
+    pub cmd: u32,
+    pub vcpu: u32,
+    pub key: u64,
+    pub value: u64,
+}
+
+/// The argument of `__HYPERVISOR_domctl`.
+#[doc(alias = "xen_domctl")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Domctl {
+    pub cmd: u32,
+    pub interface_version: u32,
+    pub domain: DomId,
+    pub _pad: [u16; 3],
+    pub u: DomctlUnion,
+}
+
+crate::macros::union! {
+    /// The union `xen_domctl.u`.
+    DomctlUnion: [u64; 16], "xen_domctl.u" {
+        createdomain: CreateDomain,
+        getdomaininfo: GetDomainInfo,
+        getpageframeinfo3: Getpageframeinfo3,
+        nodeaffinity: Nodeaffinity,
+        vcpuaffinity: Vcpuaffinity,
+        shadow_op: ShadowOp,
+        max_mem: MaxMem,
+        vcpucontext: VcpuContext,
+        getvcpuinfo: Getvcpuinfo,
+        max_vcpus: MaxVcpus,
+        scheduler_op: SchedulerOp,
+        setdomainhandle: SetDomainHandle,
+        setdebugging: Setdebugging,
+        irq_permission: IrqPermission,
+        iomem_permission: IomemPermission,
+        ioport_permission: IoportPermission,
+        hypercall_init: HypercallInit,
+        settimeoffset: Settimeoffset,
+        tsc_info: TscInfo,
+        hvmcontext: Hvmcontext,
+        hvmcontext_partial: HvmcontextPartial,
+        address_size: AddressSize,
+        sendtrigger: Sendtrigger,
+        get_device_group: GetDeviceGroup,
+        assign_device: AssignDevice,
+        bind_pt_irq: BindPtIrq,
+        memory_mapping: MemoryMapping,
+        ioport_mapping: IoportMapping,
+        ext_vcpucontext: ExtVcpucontext,
+        set_target: SetTarget,
+        subscribe: Subscribe,
+        debug_op: DebugOp,
+        vm_event_op: VmEventOp,
+        mem_sharing_op: MemSharingOp,
+        cpu_policy: CpuPolicy,
+        vcpuextstate: Vcpuextstate,
+        vcpu_msrs: VcpuMsrs,
+        access_required: SetAccessRequired,
+        audit_p2m: AuditP2m,
+        set_virq_handler: SetVirqHandler,
+        gdbsx_guest_memio: GdbsxMemio,
+        set_broken_page_p2m: SetBrokenPageP2m,
+        cacheflush: Cacheflush,
+        gdbsx_pauseunp_vcpu: GdbsxPauseunpVcpu,
+        gdbsx_domstatus: GdbsxDomstatus,
+        vnuma: Vnuma,
+        psr_cmt_op: PsrCmtOp,
+        monitor_op: MonitorOp,
+        psr_alloc: PsrAlloc,
+        vuart_op: VuartOp,
+        vmtrace_op: VmtraceOp,
+        paging_mempool: PagingMempool,
+    }
+}
