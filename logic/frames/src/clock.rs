@@ -1,0 +1,98 @@
+//! The flush clock: which translations a CPU may still hold.
+//!
+//! The clock ticks at the start of each TLB flush of any CPU, and each CPU remembers the tick of its
+//! last flush ([`Epoch`]). A frame that goes out of a use is stamped with the clock ([`Stamp`]). A CPU
+//! whose last flush began after the stamp was taken holds no translation from that use.
+//!
+//! Ordering: the entry that granted the use is removed with a locked instruction, then the clock is read.
+//! A flush ticks the clock with a locked instruction, then flushes. So a stamp below the flush's tick
+//! was read, and the entry removed, before the flush.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts the TLB flushes of all CPUs.
+#[derive(Debug)]
+pub struct FlushClock(AtomicU64);
+
+/// When a CPU last flushed all its translations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Epoch(pub u64);
+
+/// When a frame was last in some use: the low half of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(pub u32);
+
+impl FlushClock {
+    /// A clock at its start. CPUs that have not flushed yet are at `Epoch(0)`.
+    pub const fn new() -> Self {
+        // Not 0: a stamp of 0 must look older than the first flush.
+        Self(AtomicU64::new(1))
+    }
+
+    /// The time, to stamp a frame with. Pairs with [`tick`](Self::tick).
+    #[inline]
+    pub fn now(&self) -> Stamp {
+        Stamp(self.0.load(Ordering::SeqCst) as u32)
+    }
+
+    /// Starts a flush. The CPU flushes after this, and then records the epoch as its own.
+    #[inline]
+    #[must_use = "record it as the CPU's epoch once the flush is done"]
+    pub fn tick(&self) -> Epoch {
+        Epoch(self.0.fetch_add(1, Ordering::SeqCst).wrapping_add(1))
+    }
+
+    /// Whether a CPU that last flushed at `last` may hold translations from the time of `stamp`.
+    ///
+    /// A stamp that is 2³² flushes old looks younger than it is: a flush too many, never one too few.
+    #[inline]
+    pub fn is_stale(&self, last: Epoch, stamp: Stamp) -> bool {
+        self.widen(stamp) >= last.0
+    }
+
+    /// The later of two stamps.
+    pub fn later(&self, a: Stamp, b: Stamp) -> Stamp {
+        if self.widen(a) >= self.widen(b) { a } else { b }
+    }
+
+    /// The largest time up to now with these low bits.
+    #[inline]
+    fn widen(&self, stamp: Stamp) -> u64 {
+        let now = self.0.load(Ordering::SeqCst);
+        now.wrapping_sub(u64::from((now as u32).wrapping_sub(stamp.0)))
+    }
+}
+
+impl Default for FlushClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flush_after_the_stamp_settles_it() {
+        let clock = FlushClock::new();
+        let never = Epoch(0);
+        let stamp = clock.now();
+        assert!(clock.is_stale(never, stamp));
+        let flushed = clock.tick();
+        assert!(!clock.is_stale(flushed, stamp));
+        assert!(clock.is_stale(flushed, clock.now()), "used after the flush");
+        assert_eq!(clock.later(stamp, clock.now()), clock.now());
+    }
+
+    #[test]
+    fn wrapping_stamps_err_on_the_side_of_a_flush() {
+        let clock = FlushClock(AtomicU64::new(0x1_0000_0005));
+        let stamp = clock.now();
+        let last = clock.tick();
+        assert!(!clock.is_stale(last, stamp));
+        // 0xffff_fff0 was before the low half wrapped.
+        assert!(!clock.is_stale(Epoch(0x1_0000_0000), Stamp(0xffff_fff0)));
+        assert!(clock.is_stale(Epoch(0xffff_ff00), Stamp(0xffff_fff0)));
+    }
+}
