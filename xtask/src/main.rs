@@ -1,1 +1,73 @@
-fn main() {}
+//! Builds Xenolith, boots it in QEMU, tests and checks it. `cargo xtask --help` says how.
+
+mod command;
+mod cpio;
+mod debian;
+mod debian_root;
+mod dom0;
+mod elf32;
+mod host_server;
+mod image;
+mod initramfs;
+mod machine;
+mod modules;
+mod session;
+mod setup;
+mod symbols;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::setup::Need;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Builds, boots, tests and checks Xenolith",
+    version
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what this machine lacks
+    Setup,
+    /// Build the hypervisor's image
+    Build,
+    /// Build everything: image, domain 0's tools, test guests
+    World,
+    /// Boot a hypervisor with a domain 0: run a script there, or a shell
+    Dom0(dom0::Options),
+    /// Build Xenolith and give a shell in its domain 0
+    Run(dom0::Options),
+}
+
+fn main() -> ExitCode {
+    match perform(Arguments::parse().task) {
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<i32> {
+    match task {
+        Task::Setup => setup::setup(Need::Test)?,
+        Task::Build => println!("{}", image::build()?.multiboot.display()),
+        Task::World => {
+            setup::setup(Need::Run)?;
+            image::world()?;
+        }
+        Task::Dom0(options) | Task::Run(options) => return dom0::command(&options),
+    }
+    Ok(0)
+}

@@ -1,0 +1,272 @@
+//! `cargo xtask dom0`: boots a hypervisor with a domain 0 and runs a script there, or gives a shell.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::command::run_quietly;
+use crate::initramfs::{self, Extras};
+use crate::machine::{self, Boot, MachineOptions};
+use crate::session::{self, End, Outcome, Plan};
+use crate::setup::{Need, setup};
+use crate::workspace::{RunDirectory, VERSION};
+use crate::{debian, debian_root, host_server, image};
+
+/// Exit statuses of our own, where the script has none to give.
+pub(crate) const STATUS_TIMEOUT: i32 = 124;
+pub(crate) const STATUS_NO_END: i32 = 125;
+
+/// Domain 0's userland.
+#[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
+pub(crate) enum Rootfs {
+    /// An initramfs of busybox, kernel modules and our static tools
+    Tiny,
+    /// A Debian 12 userland with xen-utils-4.17
+    Debian,
+}
+
+/// The options of `cargo xtask dom0`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Run FILE as root in domain 0, print its output, exit with its status; without it, a shell
+    #[arg(long, value_name = "FILE")]
+    pub(crate) script: Option<PathBuf>,
+    /// Put a file or a directory into domain 0
+    #[arg(long, value_name = "SRC:DST")]
+    pub(crate) file: Vec<String>,
+    #[arg(long, value_enum, default_value_t = Rootfs::Tiny)]
+    pub(crate) rootfs: Rootfs,
+    /// A multiboot image; `debian-xen`; or `none` for the bare machine [default: the built Xenolith]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hypervisor: Option<String>,
+    /// A kernel image, or a series of Debian's kernels: 6.1, 6.12
+    #[arg(long, default_value = "6.1")]
+    pub(crate) kernel: String,
+    /// More arguments of the hypervisor
+    #[arg(long, value_name = "S", default_value = "", allow_hyphen_values = true)]
+    pub(crate) xen_args: String,
+    /// More arguments of domain 0's kernel
+    #[arg(long, value_name = "S", default_value = "", allow_hyphen_values = true)]
+    pub(crate) kernel_args: String,
+    /// Domain 0's memory [default: the machine's less an eighth and 64 MiB]
+    #[arg(long, value_name = "MIB")]
+    pub(crate) dom0_memory: Option<u32>,
+    #[command(flatten)]
+    pub(crate) machine: MachineOptions,
+    /// Give up after S seconds [default: 600 with a script]
+    #[arg(long, value_name = "S")]
+    pub(crate) timeout: Option<u64>,
+    /// Keep the console's output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+}
+
+/// Runs the command; gives the exit status.
+pub(crate) fn command(options: &Options) -> Result<i32> {
+    setup(Need::Run)?;
+    let directory = RunDirectory::new()?;
+    if options.script.is_none() {
+        let (qemu, _) = prepare(options, &directory)?;
+        session::interactive(qemu, options.log.as_deref())?;
+        return Ok(0);
+    }
+    let outcome = run_script(options, &directory, true)?;
+    if let Some(complaint) = complaint(&outcome) {
+        eprintln!("{}", outcome.console_tail(60));
+        eprintln!("dom0: {complaint}");
+    }
+    Ok(exit_status(&outcome))
+}
+
+/// Boots domain 0 with the script and waits for the machine's end.
+pub(crate) fn run_script(
+    options: &Options,
+    directory: &RunDirectory,
+    echo_script: bool,
+) -> Result<Outcome> {
+    let (qemu, _) = prepare(options, directory)?;
+    let plan = Plan {
+        log: options.log.clone(),
+        timeout: Some(Duration::from_secs(options.timeout.unwrap_or(600))),
+        echo_script,
+        until: None,
+    };
+    session::unattended(qemu, directory, &plan)
+}
+
+/// What went wrong with a run, other than the script's own failure.
+pub(crate) fn complaint(outcome: &Outcome) -> Option<String> {
+    match (&outcome.end, outcome.status) {
+        (End::PowerOff, Some(_)) => None,
+        (End::PowerOff, None) => Some("the machine powered off before the script ended".to_owned()),
+        (End::Reset, _) => Some("the machine reset itself".to_owned()),
+        (End::Fatal(line), _) => Some(format!("it crashed: {line}")),
+        (End::Qemu(what), _) => Some(what.clone()),
+        (End::Timeout, _) => Some(format!("no end after {} s", outcome.elapsed.as_secs())),
+        (End::NoPowerOff, _) => {
+            Some("the script ended, but the machine did not power off".to_owned())
+        }
+        (End::Interrupted, _) => Some("interrupted".to_owned()),
+        (End::Reached, _) => None,
+    }
+}
+
+/// The status that stands for a run: the script's if all went well.
+pub(crate) fn exit_status(outcome: &Outcome) -> i32 {
+    match (&outcome.end, outcome.status) {
+        (End::PowerOff, Some(status)) => status,
+        (End::Timeout, _) => STATUS_TIMEOUT,
+        (_, Some(status)) if status != 0 => status,
+        _ => STATUS_NO_END,
+    }
+}
+
+/// Which hypervisor an option names.
+#[derive(Clone, Debug)]
+pub(crate) enum Hypervisor {
+    Bare,
+    Image { path: PathBuf, name: String },
+}
+
+impl Hypervisor {
+    /// Finds, fetches or builds it.
+    pub(crate) fn find(option: Option<&str>, directory: &RunDirectory) -> Result<Hypervisor> {
+        Ok(match option {
+            None => Hypervisor::Image {
+                path: image::build()?.multiboot,
+                name: format!("xenolith {VERSION}"),
+            },
+            Some("none") => Hypervisor::Bare,
+            Some("debian-xen") => Hypervisor::Image {
+                path: debian::xen()?,
+                name: "Debian's Xen".to_owned(),
+            },
+            Some(path) => Hypervisor::Image {
+                path: uncompressed(Path::new(path), directory)?,
+                name: path.to_owned(),
+            },
+        })
+    }
+}
+
+/// QEMU's `-kernel` wants an image that is not compressed.
+fn uncompressed(path: &Path, directory: &RunDirectory) -> Result<PathBuf> {
+    let content = fs::read(path).with_context(|| format!("--hypervisor {}", path.display()))?;
+    if !content.starts_with(&[0x1f, 0x8b]) {
+        return Ok(path.to_owned());
+    }
+    let copy = directory.join("hypervisor.gz");
+    fs::write(&copy, content)?;
+    run_quietly(Command::new("gunzip").arg(&copy))?;
+    Ok(directory.join("hypervisor"))
+}
+
+/// Gathers all parts; gives QEMU's command without its channels, and what is booted.
+pub(crate) fn prepare(options: &Options, directory: &RunDirectory) -> Result<(Command, Boot)> {
+    let hypervisor = Hypervisor::find(options.hypervisor.as_deref(), directory)?;
+    let kernel = debian::kernel(&options.kernel)?;
+    let port = host_server::start()?;
+    let tools = image::build_tools()?;
+    let tool_names: Vec<String> = tools
+        .iter()
+        .filter_map(|tool| Some(tool.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    let mut machine = options.machine.clone();
+    if options.rootfs == Rootfs::Debian {
+        machine
+            .disk
+            .insert(0, debian_root::overlay(directory)?.display().to_string());
+    }
+    let extras = Extras {
+        settings: vec![
+            (
+                "ROOT".to_owned(),
+                format!("{:?}", options.rootfs).to_lowercase(),
+            ),
+            ("HOST".to_owned(), format!("10.0.2.2:{port}")),
+            ("HOST_E1000".to_owned(), format!("10.0.3.2:{port}")),
+            ("OUR_TOOLS".to_owned(), tool_names.join(" ")),
+            (
+                "HYPERVISOR".to_owned(),
+                match &hypervisor {
+                    Hypervisor::Bare => "none".to_owned(),
+                    Hypervisor::Image { name, .. } => name.clone(),
+                },
+            ),
+        ],
+        script: options.script.clone(),
+        files: options
+            .file
+            .iter()
+            .map(|word| source_and_target(word))
+            .collect::<Result<_>>()?,
+    };
+    let initrd = directory.join("initramfs");
+    fs::write(&initrd, initramfs::build(&kernel, &tools, &extras)?)?;
+    let boot = boot(options, &hypervisor, &kernel.image, &initrd);
+    Ok((machine::qemu(&machine, &boot), boot))
+}
+
+fn boot(options: &Options, hypervisor: &Hypervisor, kernel: &Path, initrd: &Path) -> Boot {
+    match hypervisor {
+        Hypervisor::Bare => Boot::Kernel {
+            image: kernel.to_owned(),
+            command_line: join(&["console=ttyS0 panic=-1", &options.kernel_args]),
+            initrd: Some(initrd.display().to_string().replace(',', ",,")),
+        },
+        Hypervisor::Image { path, .. } => Boot::Kernel {
+            image: path.clone(),
+            command_line: hypervisor_arguments(options),
+            initrd: Some(
+                [
+                    machine::multiboot_module(kernel, &kernel_arguments(options)),
+                    machine::multiboot_module(initrd, ""),
+                ]
+                .join(","),
+            ),
+        },
+    }
+}
+
+/// Domain 0's kernel's arguments under a hypervisor.
+pub(crate) fn kernel_arguments(options: &Options) -> String {
+    join(&[
+        "console=hvc0 earlyprintk=xen panic=-1",
+        &options.kernel_args,
+    ])
+}
+
+/// The hypervisor's arguments.
+pub(crate) fn hypervisor_arguments(options: &Options) -> String {
+    let memory = options.machine.memory;
+    let dom0_memory = options
+        .dom0_memory
+        .unwrap_or(memory - memory / 8 - memory.min(64));
+    join(&[
+        &format!("console=com1 com1=115200,8n1 dom0_mem={dom0_memory}M,max:{dom0_memory}M"),
+        "loglvl=all guest_loglvl=all noreboot",
+        &options.xen_args,
+    ])
+}
+
+fn join(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts
+        .iter()
+        .copied()
+        .filter(|part| !part.is_empty())
+        .collect();
+    parts.join(" ")
+}
+
+fn source_and_target(word: &str) -> Result<(PathBuf, String)> {
+    match word.rsplit_once(':') {
+        Some((source, target)) if target.starts_with('/') => {
+            Ok((PathBuf::from(source), target.to_owned()))
+        }
+        _ => bail!("--file {word}: expected SRC:/PATH/IN/DOMAIN/0"),
+    }
+}
