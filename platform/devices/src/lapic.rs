@@ -6,7 +6,8 @@
 
 use crate::access::Registers;
 use core::sync::atomic::{Ordering, fence};
-use platform_cpu::{cpuid, msr};
+use platform_cpu::control::cpuid;
+use platform_cpu::msr;
 
 const MSR_APIC_BASE: u32 = 0x1b;
 const APIC_BASE_X2APIC: u64 = 1 << 10;

@@ -6,6 +6,7 @@
 //! Source: National Semiconductor PC16550D.
 
 use crate::access::{CpuPorts, Ports};
+use boot_info::config::{Baud, Parity, SerialPort};
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -29,8 +30,6 @@ const LOOPBACK: u8 = 1 << 4;
 const DATA_READY: u8 = 1 << 0;
 const TRANSMIT_EMPTY: u8 = 1 << 5;
 
-/// Reference clock divided by 16.
-const CLOCK: u32 = 115_200;
 /// Bytes the transmit FIFO takes once it is empty.
 const FIFO_SIZE: usize = 16;
 /// Bytes that wait for the transmitter.
@@ -38,65 +37,23 @@ const RING: usize = 16 * 1024;
 /// Bound on polls for a ready transmitter: 16 characters at 1,200 baud take 130 ms.
 const READY_POLLS: u32 = 200_000;
 
-/// Parity bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Parity {
-    /// None.
-    #[default]
-    None,
-    /// Odd.
-    Odd,
-    /// Even.
-    Even,
-    /// Always one.
-    Mark,
-    /// Always zero.
-    Space,
+/// The line control register's value for the parameters of a port.
+fn line_control(port: &SerialPort) -> u8 {
+    let parity = match port.parity {
+        Parity::None => 0,
+        Parity::Odd => 1,
+        Parity::Even => 3,
+        Parity::Mark => 5,
+        Parity::Space => 7,
+    };
+    (port.data_bits.clamp(5, 8) - 5) | if port.stop_bits > 1 { 4 } else { 0 } | parity << 3
 }
 
-/// How a port is to be set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UartConfig {
-    /// First port.
-    pub base: u16,
-    /// Bits per second; `None` keeps what the firmware has set.
-    pub baud: Option<u32>,
-    /// 5 to 8.
-    pub data_bits: u8,
-    /// Parity.
-    pub parity: Parity,
-    /// 1 or 2.
-    pub stop_bits: u8,
-}
-
-impl UartConfig {
-    /// 8n1 at the firmware's speed.
-    pub const fn new(base: u16) -> Self {
-        Self {
-            base,
-            baud: None,
-            data_bits: 8,
-            parity: Parity::None,
-            stop_bits: 1,
-        }
-    }
-
-    /// The line control register's value.
-    fn line_control(&self) -> u8 {
-        let parity = match self.parity {
-            Parity::None => 0,
-            Parity::Odd => 1,
-            Parity::Even => 3,
-            Parity::Mark => 5,
-            Parity::Space => 7,
-        };
-        (self.data_bits.clamp(5, 8) - 5) | if self.stop_bits > 1 { 4 } else { 0 } | parity << 3
-    }
-
-    /// The divisor latch's value; `None` to keep the firmware's.
-    fn divisor(&self) -> Option<u16> {
-        let baud = self.baud?.max(2);
-        Some((CLOCK / baud).clamp(1, 0xffff) as u16)
+/// The divisor latch's value; `None` to keep the firmware's.
+fn divisor(port: &SerialPort) -> Option<u16> {
+    match port.baud {
+        Baud::Auto => None,
+        Baud::Rate(baud) => Some((port.base_baud / baud.max(1)).clamp(1, 0xffff) as u16),
     }
 }
 
@@ -114,17 +71,17 @@ pub struct Uart16550<P = CpuPorts> {
 
 impl Uart16550 {
     /// Sets the port up for polled output; `None` if nothing answers there.
-    pub fn open(config: &UartConfig) -> Option<Self> {
-        Self::open_at(CpuPorts, config)
+    pub fn open(port: &SerialPort) -> Option<Self> {
+        Self::open_at(CpuPorts, port)
     }
 }
 
 impl<P: Ports> Uart16550<P> {
     /// As [`Uart16550::open`], over given ports.
-    pub fn open_at(ports: P, config: &UartConfig) -> Option<Self> {
+    pub fn open_at(ports: P, port: &SerialPort) -> Option<Self> {
         let uart = Self {
             ports,
-            base: config.base,
+            base: port.io_base,
             interrupts: false,
             stuck: false,
             ring: [0; RING],
@@ -134,9 +91,9 @@ impl<P: Ports> Uart16550<P> {
         if !uart.is_present() {
             return None;
         }
-        let line = config.line_control();
+        let line = line_control(port);
         uart.write_register(INTERRUPT_ENABLE, 0);
-        if let Some(divisor) = config.divisor() {
+        if let Some(divisor) = divisor(port) {
             let [low, high] = divisor.to_le_bytes();
             uart.write_register(LINE_CONTROL, line | DIVISOR_ACCESS);
             uart.write_register(DATA, low);
@@ -387,13 +344,13 @@ mod tests {
         fn outb(&self, _: u16, _: u8) {}
     }
 
-    fn config() -> UartConfig {
-        UartConfig {
-            baud: Some(9600),
+    fn config() -> SerialPort {
+        SerialPort {
+            baud: Baud::Rate(9600),
             parity: Parity::Even,
             data_bits: 7,
             stop_bits: 2,
-            ..UartConfig::new(0x3f8)
+            ..SerialPort::COM1
         }
     }
 
