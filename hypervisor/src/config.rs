@@ -1,0 +1,30 @@
+//! The boot parameters, parsed once and read everywhere.
+
+use alloc::string::String;
+
+use boot_info::config::{Config, ConfigProblem};
+use platform_cpu::lock::Once;
+
+static CONFIG: Once<Config> = Once::new();
+static COMMAND_LINE: Once<String> = Once::new();
+
+/// Parses the hypervisor's command line. Problems are remembered by the caller through `report`, since the
+/// console that would show them is set up from the result.
+pub fn init(line: &[u8], report: impl FnMut(ConfigProblem<'_>)) -> &'static Config {
+    COMMAND_LINE.call_once(|| String::from_utf8_lossy(line).into_owned());
+    let config = Config::parse(line, report);
+    CONFIG.call_once(|| config)
+}
+
+/// The boot parameters.
+///
+/// # Panics
+/// Before [`init`], which is the first thing that boot does.
+pub fn get() -> &'static Config {
+    CONFIG.get().expect("boot parameters are parsed first")
+}
+
+/// The command line as the boot loader gave it.
+pub fn command_line() -> &'static str {
+    COMMAND_LINE.get().map_or("", String::as_str)
+}

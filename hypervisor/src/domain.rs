@@ -1,0 +1,222 @@
+//! A domain: a virtual machine, and what it owns.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+
+use ::hypercall::Caller;
+use event_channels::EventChannels;
+use frames::PageRef;
+use grants::GrantTable;
+use platform_cpu::lock::{Once, SpinLock};
+use platform_memory::PerDomainArea;
+
+use crate::io_access::IoAccess;
+use crate::ranks;
+use crate::vcpu::Vcpu;
+
+/// Domain number.
+pub type DomId = u16;
+
+/// Memory that a domain has, in pages.
+#[derive(Default)]
+pub struct DomainMemory {
+    /// Pages it owns now.
+    pub total: AtomicU64,
+    /// Pages it may own.
+    pub limit: AtomicU64,
+}
+
+/// How a domain ended (public/sched.h `SHUTDOWN_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shutdown {
+    /// The code that it, or the hypervisor, gave; `None` while it runs.
+    pub code: Option<u32>,
+}
+
+/// A virtual machine.
+pub struct Domain {
+    id: DomId,
+    caller: Caller,
+    handle: [u8; 16],
+    vcpus: Box<[Once<Box<Vcpu>>]>,
+    /// The page shared with the hypervisor.
+    pub shared_info: PageRef<'static>,
+    /// Pages owned and allowed.
+    pub memory: DomainMemory,
+    /// Descriptor tables of its vCPUs, in the hypervisor's part of its address spaces.
+    pub area: PerDomainArea,
+    /// Its event channels.
+    pub event_channels: SpinLock<EventChannels>,
+    /// Its grant table.
+    pub grants: SpinLock<GrantTable>,
+    /// Ports, device memory and interrupts it may use.
+    pub io_access: IoAccess,
+    /// `vm_assist` switches, a bit for each `VMASST_TYPE_*`.
+    assists: AtomicU64,
+    /// How it ended.
+    pub shutdown: SpinLock<Shutdown>,
+    /// Set once it has ended: its vCPUs do not run any more.
+    is_shut_down: AtomicBool,
+    /// Number of reasons for which it is paused.
+    pub pause_count: AtomicU32,
+    /// Nanoseconds between the machine's wall clock and its own.
+    pub time_offset: AtomicI64,
+}
+
+/// What [`Domain::new`] needs that does not start out empty.
+pub struct NewDomain {
+    /// Number.
+    pub id: DomId,
+    /// Privileges.
+    pub caller: Caller,
+    /// Highest number of vCPUs.
+    pub max_vcpus: u32,
+    /// The shared page.
+    pub shared_info: PageRef<'static>,
+    /// Descriptor tables.
+    pub area: PerDomainArea,
+    /// Event channels.
+    pub event_channels: EventChannels,
+    /// Grant table.
+    pub grants: GrantTable,
+    /// Hardware.
+    pub io_access: IoAccess,
+    /// Most pages it may own.
+    pub memory_limit: u64,
+}
+
+impl Domain {
+    /// Makes a domain without vCPUs or memory.
+    ///
+    /// # Errors
+    /// `None` when memory for it cannot be had.
+    pub fn new(new: NewDomain) -> Option<Self> {
+        let count = usize::try_from(new.max_vcpus).ok()?;
+        let mut vcpus = Vec::new();
+        vcpus.try_reserve_exact(count).ok()?;
+        vcpus.resize_with(count, Once::new);
+        Some(Self {
+            id: new.id,
+            caller: new.caller,
+            handle: [0; 16],
+            vcpus: vcpus.into_boxed_slice(),
+            shared_info: new.shared_info,
+            memory: DomainMemory {
+                total: AtomicU64::new(0),
+                limit: AtomicU64::new(new.memory_limit),
+            },
+            area: new.area,
+            event_channels: SpinLock::new(ranks::EVENT_CHANNELS, new.event_channels),
+            grants: SpinLock::new(ranks::GRANTS, new.grants),
+            io_access: new.io_access,
+            assists: AtomicU64::new(0),
+            shutdown: SpinLock::new(ranks::SHUTDOWN, Shutdown::default()),
+            is_shut_down: AtomicBool::new(false),
+            pause_count: AtomicU32::new(0),
+            time_offset: AtomicI64::new(0),
+        })
+    }
+
+    /// Number.
+    #[inline]
+    pub fn id(&self) -> DomId {
+        self.id
+    }
+
+    /// Its privileges, as [`hypercall::authorize`] wants them.
+    #[inline]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Whether it owns the machine's devices.
+    #[inline]
+    pub fn is_hardware(&self) -> bool {
+        self.caller.is_hardware
+    }
+
+    /// UUID that its creator gave it; zero for domain 0.
+    pub fn handle(&self) -> [u8; 16] {
+        self.handle
+    }
+
+    /// vCPU `id`, if there is one.
+    #[inline]
+    pub fn vcpu(&self, id: u32) -> Option<&Vcpu> {
+        self.vcpus.get(id as usize)?.get().map(|boxed| &**boxed)
+    }
+
+    /// Adds a vCPU; gives it back if there is no room for its number or it exists.
+    pub fn add_vcpu(&self, vcpu: Box<Vcpu>) -> Result<&Vcpu, Box<Vcpu>> {
+        match self.vcpus.get(vcpu.id() as usize) {
+            Some(slot) if slot.get().is_none() => Ok(slot.call_once(|| vcpu)),
+            _ => Err(vcpu),
+        }
+    }
+
+    /// All vCPUs, by number.
+    pub fn vcpus(&self) -> impl Iterator<Item = &Vcpu> {
+        self.vcpus.iter().filter_map(|slot| slot.get().map(|boxed| &**boxed))
+    }
+
+    /// Most vCPUs it can have.
+    pub fn max_vcpus(&self) -> u32 {
+        self.vcpus.len() as u32
+    }
+
+    /// Whether `vm_assist` kind `kind` is on.
+    #[inline]
+    pub fn assists(&self, kind: u32) -> bool {
+        self.assists.load(Ordering::Relaxed) >> kind & 1 != 0
+    }
+
+    /// Switches `vm_assist` kind `kind` (below 64).
+    pub fn set_assist(&self, kind: u32, on: bool) {
+        let bit = 1u64.checked_shl(kind).unwrap_or(0);
+        if on {
+            self.assists.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.assists.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&self) -> bool {
+        // Acquire: pairs with Release in `shut_down`.
+        self.is_shut_down.load(Ordering::Acquire)
+    }
+
+    /// Whether its vCPUs may run at all: it is not paused and has not ended.
+    pub fn can_run(&self) -> bool {
+        !self.has_ended() && self.pause_count.load(Ordering::Acquire) == 0
+    }
+
+    /// Ends the domain with `SHUTDOWN_*` code `code`; only the first code counts. Returns whether this was it.
+    pub fn shut_down(&self, code: u32) -> bool {
+        let mut shutdown = self.shutdown.lock();
+        let first = shutdown.code.is_none();
+        if first {
+            shutdown.code = Some(code);
+            // Release: whoever sees the flag (Acquire, run loop) sees the code.
+            self.is_shut_down.store(true, Ordering::Release);
+        }
+        first
+    }
+}
+
+/// A vCPU, kept alive with its domain.
+#[derive(Clone)]
+pub struct VcpuRef {
+    /// The domain.
+    pub domain: Arc<Domain>,
+    /// The vCPU's number; it exists.
+    pub id: u32,
+}
+
+impl PartialEq for VcpuRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.domain, &other.domain)
+    }
+}

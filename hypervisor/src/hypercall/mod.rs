@@ -1,0 +1,140 @@
+//! Hypercalls: one dispatcher, one place that writes results, a module for each family.
+
+pub mod console_io;
+pub mod event_channel;
+pub mod grant_table;
+pub mod memory;
+pub mod mmu;
+pub mod multicall;
+pub mod physdev;
+pub mod platform;
+pub mod sched;
+pub mod segments;
+pub mod sysctl;
+pub mod vcpu;
+pub mod version;
+
+use ::hypercall::{CallFrame, CrashReason, Outcome};
+use platform_cpu::lock::SpinLock;
+use xen_abi::errno::Errno;
+use xen_abi::hypercall as number;
+
+use crate::bounce;
+use crate::context::Context;
+use crate::history::Happening;
+
+/// Length of the `syscall` instruction.
+const SYSCALL_LENGTH: u64 = 2;
+
+/// The call is over with `-errno`.
+pub fn errno(errno: Errno) -> Outcome {
+    Outcome::error(errno)
+}
+
+/// The call is over with 0.
+pub fn ok() -> Outcome {
+    Outcome::SUCCESS
+}
+
+/// The call is over with `value`.
+pub fn done(value: u32) -> Outcome {
+    Outcome::Done(i64::from(value))
+}
+
+/// Takes the call from the guest's registers, makes it, and applies what came of it: the only place that
+/// writes the guest's result registers.
+///
+/// # Errors
+/// The domain cannot go on.
+#[inline]
+pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    let regs = &context.regs;
+    let frame = CallFrame::new(
+        regs.rax,
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
+    );
+    context.state.history.note(
+        Happening::Hypercall(frame.nr as u32, frame.args[0], frame.args[1]),
+        regs.rip,
+    );
+    if frame.nr == u64::from(number::IRET) {
+        context.regs.rax = bounce::iret(context)?;
+        return Ok(());
+    }
+    match call(context, &frame) {
+        Outcome::Done(value) => context.regs.rax = value as u64,
+        Outcome::Preempt(again) => {
+            let regs = &mut context.regs;
+            regs.rax = again.nr;
+            [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = again.args;
+            regs.rip = regs.rip.wrapping_sub(SYSCALL_LENGTH);
+        }
+        Outcome::Block => {
+            context.regs.rax = 0;
+            context.cpu.reschedule = true;
+        }
+        Outcome::Crash(reason) => return Err(reason),
+    }
+    Ok(())
+}
+
+/// Makes one call: directly, or as an entry of a multicall.
+#[inline]
+pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [a0, a1, a2, a3, ..] = frame.args;
+    let Ok(nr) = u32::try_from(frame.nr) else {
+        return unknown(context, frame);
+    };
+    match nr {
+        number::SET_TRAP_TABLE => segments::set_trap_table(context, a0),
+        number::MMU_UPDATE => mmu::mmu_update(context, frame),
+        number::SET_GDT => mmu::set_gdt(context, frame),
+        number::STACK_SWITCH => segments::stack_switch(context, a0, a1),
+        number::SET_CALLBACKS => segments::set_callbacks(context, a0, a1, a2),
+        number::FPU_TASKSWITCH => segments::fpu_taskswitch(context, a0),
+        number::PLATFORM_OP => platform::platform_op(context, a0),
+        number::SET_DEBUGREG => segments::set_debugreg(context, a0, a1),
+        number::GET_DEBUGREG => segments::get_debugreg(context, a0),
+        number::UPDATE_DESCRIPTOR => mmu::update_descriptor(context, frame),
+        number::MEMORY_OP => memory::memory_op(context, frame),
+        number::MULTICALL => multicall::multicall(context, frame),
+        number::UPDATE_VA_MAPPING => mmu::update_va_mapping(context, frame),
+        number::SET_TIMER_OP => sched::set_timer_op(context, a0),
+        number::XEN_VERSION => version::xen_version(context, a0, a1),
+        number::CONSOLE_IO => console_io::console_io(context, frame),
+        number::GRANT_TABLE_OP => grant_table::grant_table_op(context, frame),
+        number::VM_ASSIST => segments::vm_assist(context, a0, a1),
+        number::UPDATE_VA_MAPPING_OTHERDOMAIN => mmu::update_va_mapping_otherdomain(context, frame),
+        number::VCPU_OP => vcpu::vcpu_op(context, a0, a1, a2),
+        number::SET_SEGMENT_BASE => segments::set_segment_base(context, a0, a1),
+        number::MMUEXT_OP => mmu::mmuext_op(context, frame),
+        number::NMI_OP => segments::nmi_op(context, a0, a1),
+        number::SCHED_OP => sched::sched_op(context, a0, a1),
+        number::CALLBACK_OP => segments::callback_op(context, a0, a1),
+        number::EVENT_CHANNEL_OP => event_channel::event_channel_op(context, frame),
+        number::PHYSDEV_OP => physdev::physdev_op(context, a0, a1),
+        number::SYSCTL => sysctl::sysctl(context, a0),
+        _ => unknown(context, frame),
+    }
+}
+
+/// Calls that nobody answers, each named once in the log: bits by number.
+static REPORTED: SpinLock<u64> = SpinLock::new(crate::ranks::REPORTED_CALLS, 0);
+
+/// A call that is not there: `-ENOSYS`, and one line in the log for each number.
+#[cold]
+fn unknown(context: &Context<'_>, frame: &CallFrame) -> Outcome {
+    let bit = 1u64 << frame.nr.min(63);
+    let mut reported = REPORTED.lock();
+    if *reported & bit == 0 {
+        *reported |= bit;
+        drop(reported);
+        log::info!(
+            "d{}: hypercall {} ({}) is not implemented: -ENOSYS",
+            context.domain.id(),
+            frame.nr,
+            ::hypercall::call_name(frame.nr),
+        );
+    }
+    errno(Errno::ENOSYS)
+}

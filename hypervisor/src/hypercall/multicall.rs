@@ -1,0 +1,74 @@
+//! `multicall`: several calls for one entry into the hypervisor (public/xen.h `struct multicall_entry`).
+
+use addr::Vaddr;
+use ::hypercall::{CallFrame, Outcome};
+use platform_cpu::guest;
+use xen_abi::errno::Errno;
+use xen_abi::hypercall as number;
+
+use crate::context::Context;
+use crate::hypercall::{call, errno, ok};
+
+/// `struct multicall_entry`: op, result, six arguments.
+const ENTRY_WORDS: usize = 8;
+const ENTRY_BYTES: u64 = ENTRY_WORDS as u64 * 8;
+/// Entries served before the guest may be interrupted.
+const BATCH: u64 = 64;
+
+/// Makes each call of a list in turn.
+pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [list, count, ..] = frame.args;
+    let count = u64::from(count as u32);
+    let mut at = Vaddr::new(list);
+    let rest = |done: u64, at: Vaddr| {
+        Outcome::Preempt(CallFrame::new(frame.nr, [at.raw(), count - done, 0, 0, 0, 0]))
+    };
+    for done in 0..count {
+        if done == BATCH {
+            return rest(done, at);
+        }
+        let mut words = [0u64; ENTRY_WORDS];
+        if guest::copy_words_from(&mut words, at).is_err() {
+            return errno(Errno::EFAULT);
+        }
+        let [op, _, args @ ..] = words;
+        let outcome = if op == u64::from(number::MULTICALL) || op == u64::from(number::IRET) {
+            // A list within a list could go on for ever; a return to a program would let the rest of the
+            // list be made by the program (XSA-213).
+            errno(Errno::EINVAL)
+        } else {
+            call(context, &CallFrame::new(op, args))
+        };
+        let result = match outcome {
+            Outcome::Done(value) => value,
+            Outcome::Preempt(again) => {
+                // The entry takes the call's progress, and the list starts again with it.
+                words = [again.nr, 0, 0, 0, 0, 0, 0, 0];
+                for (to, from) in words.iter_mut().skip(2).zip(again.args) {
+                    *to = from;
+                }
+                return match guest::copy_words_to(at, &words) {
+                    Ok(()) => rest(done, at),
+                    Err(_) => errno(Errno::EFAULT),
+                };
+            }
+            // Blocking ends the vCPU's turn after the list, not within it.
+            Outcome::Block => {
+                context.cpu.reschedule = true;
+                0
+            }
+            Outcome::Crash(reason) => return Outcome::Crash(reason),
+        };
+        let Some(result_at) = at.checked_add(8) else {
+            return errno(Errno::EFAULT);
+        };
+        if guest::copy_words_to(result_at, &[result as u64]).is_err() {
+            return errno(Errno::EFAULT);
+        }
+        match at.checked_add(ENTRY_BYTES) {
+            Some(next) => at = next,
+            None => return errno(Errno::EFAULT),
+        }
+    }
+    ok()
+}

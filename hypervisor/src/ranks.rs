@@ -1,0 +1,32 @@
+//! The order in which locks are taken: a CPU that holds a lock takes only locks of a higher rank.
+
+use platform_cpu::lock::Rank;
+
+/// A vCPU's own state, held for as long as it runs.
+pub const VCPU_STATE: Rank = Rank::new(1, "vcpu state");
+/// The list of domains.
+pub const DOMAINS: Rank = Rank::new(10, "domains");
+/// How a domain ended.
+pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
+/// The table of physical interrupts.
+pub const INTERRUPTS: Rank = Rank::new(20, "interrupts");
+/// A domain's event channels.
+pub const EVENT_CHANNELS: Rank = Rank::new(30, "event channels");
+/// A domain's grant table.
+pub const GRANTS: Rank = Rank::new(31, "grants");
+/// A vCPU's timers.
+pub const VCPU_TIME: Rank = Rank::new(40, "vcpu time");
+/// A vCPU's registered run-state area.
+pub const RUNSTATE: Rank = Rank::new(41, "runstate");
+/// Run queues.
+pub const SCHEDULER: Rank = Rank::new(50, "scheduler");
+/// The wall clock.
+pub const WALL_CLOCK: Rank = Rank::new(55, "wall clock");
+/// The page allocator.
+pub const ALLOCATOR: Rank = Rank::new(60, "page allocator");
+/// The heap.
+pub const HEAP: Rank = Rank::new(70, "heap");
+/// PCI configuration ports.
+pub const PCI_CONFIG: Rank = Rank::new(75, "pci config");
+/// The console ring and its devices: anything may be logged while any other lock is held.
+pub const CONSOLE: Rank = Rank::new(90, "console");

@@ -1,0 +1,145 @@
+//! The run loop of a CPU: choose a vCPU, enter the guest, handle why it left, and again.
+
+use ::hypercall::CrashReason;
+use platform_cpu::Exit;
+
+use crate::bounce::{self, Extra};
+use crate::context::Context;
+use crate::cpu::{Cpu, Work};
+use crate::domain::VcpuRef;
+use crate::history::Happening;
+use crate::trap::{self, SystemCall};
+use crate::{console, dump, hypercall, irq, schedule, switch, time, vcpu_time};
+
+/// Runs guests on this CPU for ever.
+pub fn run(mut cpu: Cpu) -> ! {
+    loop {
+        if schedule::choose_idle(&mut cpu)
+            && let Some(vcpu) = schedule::next(&cpu)
+        {
+            run_vcpu(&mut cpu, &vcpu);
+        } else {
+            idle(&mut cpu);
+        }
+    }
+}
+
+/// Waits for an interrupt and handles it.
+fn idle(cpu: &mut Cpu) {
+    if !cpu.has_work() {
+        time::program_timer(cpu);
+        let vector = platform_cpu::halt_until_interrupt();
+        irq::handle(cpu, vector);
+    }
+    do_work(cpu);
+}
+
+/// Does what interrupts and other CPUs asked for.
+fn do_work(cpu: &mut Cpu) {
+    let work = cpu.take_work();
+    if work & Work::Timers as u32 != 0 {
+        vcpu_time::run_timers(cpu);
+    }
+    if work & Work::Console as u32 != 0 {
+        console::handle_input(cpu);
+    }
+    if work & Work::Reschedule as u32 != 0 {
+        cpu.reschedule = true;
+    }
+}
+
+/// Runs `current` until another vCPU should run in its place. While nothing else wants the CPU a blocked vCPU
+/// stays loaded, so that waking it costs no switch.
+fn run_vcpu(cpu: &mut Cpu, current: &VcpuRef) {
+    let domain = &current.domain;
+    let Some(vcpu) = domain.vcpu(current.id) else {
+        return;
+    };
+    let mut state = vcpu.state.lock();
+    let regs = platform_cpu::guest_frame();
+    switch::load(cpu, domain, vcpu, &mut state, regs);
+    let mut context = Context {
+        cpu,
+        domain,
+        vcpu,
+        state: &mut state,
+        regs,
+    };
+    loop {
+        if context.cpu.has_work() {
+            do_work(context.cpu);
+        }
+        if context.cpu.reschedule {
+            context.cpu.reschedule = false;
+            match schedule::choose(context.cpu, current) {
+                schedule::Choice::Stay => {}
+                schedule::Choice::Switch => break,
+                schedule::Choice::Idle => {
+                    vcpu_time::note_idle(&mut context);
+                    idle(context.cpu);
+                    context.cpu.reschedule = true;
+                    continue;
+                }
+            }
+            vcpu_time::note_running(&mut context);
+        }
+        let ready = deliver_events(&mut context).and_then(|()| {
+            time::program_timer(context.cpu);
+            enter(&mut context)
+        });
+        if let Err(reason) = ready {
+            dump::crash_domain(&mut context, reason);
+        }
+    }
+    let Context {
+        cpu, state, regs, ..
+    } = context;
+    switch::save(cpu, domain, vcpu, state, regs);
+}
+
+/// Redirects the guest to its event callback if an upcall is due.
+#[inline]
+fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    let info = context.vcpu.info();
+    if info.upcall_due() {
+        let rip = context.regs.rip;
+        context.state.history.note(Happening::Upcall, rip);
+        let callback = context.state.callbacks.event;
+        bounce::bounce(context, callback, Extra::None)?;
+    }
+    if context.vcpu.nmi_is_pending() {
+        vcpu_time::deliver_nmi(context)?;
+    }
+    Ok(())
+}
+
+/// Enters the guest, and handles why it left.
+#[inline]
+fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    match platform_cpu::enter_guest(context.regs) {
+        Exit::Syscall => {
+            if context.state.in_kernel {
+                hypercall::handle(context)
+            } else {
+                let rip = context.regs.rip;
+                context.state.history.note(Happening::SystemCall, rip);
+                trap::system_call(context, SystemCall::Long)
+            }
+        }
+        Exit::Exception { vector, error_code } => trap::exception(context, vector, error_code),
+        Exit::Interrupt { vector } => {
+            let rip = context.regs.rip;
+            context
+                .state
+                .history
+                .note(Happening::Interrupt(vector), rip);
+            irq::handle(context.cpu, vector);
+            Ok(())
+        }
+        Exit::Syscall32 => trap::system_call(context, SystemCall::Compat),
+        Exit::Sysenter => trap::system_call(context, SystemCall::Sysenter),
+        Exit::ReturnFault { vector, error_code } => {
+            trap::return_fault(context, vector, error_code)
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Putting a vCPU on a CPU and taking it off again.
+//!
+//! Order matters where the address space changes: the descriptor tables that the CPU uses are its own while
+//! no guest's area is mapped, so that an NMI in between finds valid selectors.
+
+use platform_cpu::{GuestRegs, control, debug_registers, segments};
+
+use crate::cpu::Cpu;
+use crate::domain::Domain;
+use crate::vcpu::{Vcpu, VcpuState};
+use crate::{mm, time, vcpu_time};
+
+/// Loads the vCPU's state to the CPU.
+pub fn load(
+    cpu: &mut Cpu,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    state: &mut VcpuState,
+    regs: &mut GuestRegs,
+) {
+    if state.timers.is_none() {
+        state.timers = vcpu_time::register(cpu, domain.id(), vcpu.id());
+        if state.timers.is_none() {
+            log::error!("d{}v{}: no memory for its timers", domain.id(), vcpu.id());
+        }
+    }
+    vcpu.set_cpu(cpu.id);
+    platform_memory::use_own_descriptors();
+    let root = if state.in_kernel {
+        state.kernel_root.as_ref()
+    } else {
+        state.user_root.as_ref()
+    };
+    if let Some(root) = root {
+        platform_memory::load_guest_root(root);
+    }
+    mm::load_descriptor_tables(domain, vcpu, state);
+    *regs = state.regs;
+    state.xsave.restore();
+    segments::load(&state.segments);
+    control::set_guest_cr4(state.cr4);
+    control::set_task_switched(state.cr0 & x86_defs::cr0::TS != 0);
+    debug_registers::load(&state.debug_registers);
+    time::update_vcpu_time(vcpu);
+    vcpu_time::note_loaded(domain, vcpu);
+}
+
+/// Saves the vCPU's state from the CPU. Its page tables stay loaded until another's, or none, are.
+pub fn save(
+    _cpu: &mut Cpu,
+    domain: &Domain,
+    vcpu: &Vcpu,
+    state: &mut VcpuState,
+    regs: &mut GuestRegs,
+) {
+    state.regs = *regs;
+    state.segments = segments::save();
+    control::set_task_switched(false);
+    state.xsave.save();
+    debug_registers::disable();
+    platform_memory::use_own_descriptors();
+    platform_memory::load_idle_root();
+    vcpu_time::note_stopped(domain, vcpu);
+}

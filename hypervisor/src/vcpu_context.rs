@@ -1,0 +1,177 @@
+//! The state that a vCPU starts with: empty, or as a `struct vcpu_guest_context` says (`VCPUOP_initialise`).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use addr::{Mfn, Vaddr};
+use arrayvec::ArrayVec;
+use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
+use x86_defs::{cr0, rflags};
+use xen_abi::errno::Errno;
+use xen_abi::trap::TrapInfo;
+use xen_abi::vcpu_context::{
+    VGCF_FAILSAFE_DISABLES_EVENTS, VGCF_I387_VALID, VGCF_IN_KERNEL, VGCF_SYSCALL_DISABLES_EVENTS,
+    VcpuGuestContext,
+};
+use zerocopy::FromZeros;
+
+use crate::bounce::{Callback, sanitize_flags};
+use crate::domain::Domain;
+use crate::history::History;
+use crate::mm;
+use crate::vcpu::{Callbacks, Vcpu, VcpuState};
+
+/// Flags that a register frame given by a guest may have besides those that every guest has.
+const DR6_DEFAULT: u64 = 0xffff_0ff0;
+const DR7_DEFAULT: u64 = 0x400;
+
+/// State of a vCPU before it is initialised.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn empty() -> Result<VcpuState, Errno> {
+    let traps = Vec::new();
+    Ok(VcpuState {
+        regs: GuestRegs::default(),
+        segments: Segments::default(),
+        xsave: XsaveArea::new().ok_or(Errno::ENOMEM)?,
+        in_kernel: true,
+        kernel_ss: 0,
+        kernel_sp: 0,
+        traps: empty_traps(traps)?,
+        callbacks: Callbacks::default(),
+        kernel_root: None,
+        user_root: None,
+        gdt_frames: ArrayVec::new(),
+        gdt_entries: 0,
+        ldt_base: 0,
+        ldt_entries: 0,
+        cr0: cr0::PE | cr0::ET | cr0::NE | cr0::PG | cr0::WP | cr0::MP,
+        cr4: 0,
+        debug_registers: [0, 0, 0, 0, 0, 0, DR6_DEFAULT, DR7_DEFAULT],
+        iopl: 0,
+        io_bitmap: 0,
+        io_bitmap_ports: 0,
+        nmi_masked: false,
+        timers: None,
+        history: History::default(),
+    })
+}
+
+fn empty_traps(mut traps: Vec<TrapInfo>) -> Result<Box<[TrapInfo; 256]>, Errno> {
+    traps.try_reserve_exact(256).map_err(|_| Errno::ENOMEM)?;
+    traps.resize(256, TrapInfo::new_zeroed());
+    traps
+        .into_boxed_slice()
+        .try_into()
+        .map_err(|_| Errno::ENOMEM)
+}
+
+/// Gives `target`, which is down, the context that the guest described.
+///
+/// # Errors
+/// `EINVAL` for addresses that are not canonical, descriptor frames or a page table that cannot be used; `EBUSY`
+/// while the vCPU runs; nothing has changed then.
+pub fn initialise(
+    domain: &Domain,
+    target: &Vcpu,
+    wanted: &VcpuGuestContext,
+) -> Result<(), Errno> {
+    let addresses = [
+        wanted.event_callback_eip,
+        wanted.failsafe_callback_eip,
+        wanted.syscall_callback_eip,
+        wanted.fs_base,
+        wanted.gs_base_kernel,
+        wanted.gs_base_user,
+        wanted.kernel_sp,
+        wanted.ldt_base,
+        wanted.user_regs.rip,
+    ];
+    let canonical = |address: u64| Vaddr::new(address).is_canonical();
+    if !addresses.into_iter().all(canonical)
+        || !wanted.trap_ctxt.iter().all(|trap| canonical(trap.address))
+    {
+        return Err(Errno::EINVAL);
+    }
+    let mut state = target.state.try_lock().ok_or(Errno::EBUSY)?;
+    let state = &mut *state;
+
+    let kernel_root = mm::guest_root(domain, frame_of_cr3(wanted.ctrlreg[3]))?;
+    let user_root = match wanted.ctrlreg[1] {
+        0 => None,
+        cr3 => Some(mm::guest_root(domain, frame_of_cr3(cr3))?),
+    };
+    mm::set_descriptor_frames(domain, target, state, &wanted.gdt_frames, wanted.gdt_ents)?;
+
+    state.kernel_root = Some(kernel_root);
+    state.user_root = user_root;
+    state.in_kernel = wanted.flags & VGCF_IN_KERNEL != 0;
+    state.regs = registers(wanted);
+    state.segments = Segments {
+        ds: wanted.user_regs.ds,
+        es: wanted.user_regs.es,
+        fs: wanted.user_regs.fs,
+        gs: wanted.user_regs.gs,
+        fs_base: wanted.fs_base,
+        gs_base: wanted.gs_base_kernel,
+        inactive_gs_base: wanted.gs_base_user,
+    };
+    if wanted.flags & VGCF_I387_VALID != 0 {
+        state.xsave.set_legacy(&wanted.fpu_ctxt.x);
+    }
+    for (slot, trap) in state.traps.iter_mut().zip(&wanted.trap_ctxt) {
+        *slot = *trap;
+    }
+    state.kernel_ss = (wanted.kernel_ss as u16) | 3;
+    state.kernel_sp = wanted.kernel_sp;
+    state.ldt_base = wanted.ldt_base;
+    state.ldt_entries = u32::try_from(wanted.ldt_ents).unwrap_or(0).min(8192);
+    state.callbacks.event = Callback {
+        address: wanted.event_callback_eip,
+        masks_events: true,
+    };
+    state.callbacks.failsafe = Callback {
+        address: wanted.failsafe_callback_eip,
+        masks_events: wanted.flags & VGCF_FAILSAFE_DISABLES_EVENTS != 0,
+    };
+    state.callbacks.syscall = Callback {
+        address: wanted.syscall_callback_eip,
+        masks_events: wanted.flags & VGCF_SYSCALL_DISABLES_EVENTS != 0,
+    };
+    target.set_initialised();
+    Ok(())
+}
+
+fn registers(wanted: &VcpuGuestContext) -> GuestRegs {
+    let from = &wanted.user_regs;
+    GuestRegs {
+        r15: from.r15,
+        r14: from.r14,
+        r13: from.r13,
+        r12: from.r12,
+        rbp: from.rbp,
+        rbx: from.rbx,
+        r11: from.r11,
+        r10: from.r10,
+        r9: from.r9,
+        r8: from.r8,
+        rax: from.rax,
+        rcx: from.rcx,
+        rdx: from.rdx,
+        rsi: from.rsi,
+        rdi: from.rdi,
+        rip: from.rip,
+        // Guests know of rings 0 to 3; all of them are ring 3 here.
+        cs: from.cs | 3,
+        rflags: sanitize_flags(from.rflags & !(rflags::NT | rflags::RF)),
+        rsp: from.rsp,
+        ss: from.ss | 3,
+        ..GuestRegs::default()
+    }
+}
+
+/// Frame that a guest's CR3 value names (`xen_cr3_to_pfn`).
+fn frame_of_cr3(cr3: u64) -> Mfn {
+    Mfn::new(cr3 >> addr::PAGE_SHIFT)
+}

@@ -1,0 +1,329 @@
+//! Timers of vCPUs: single shot, periodic, poll, watchdog, time slice; and run-state times.
+//!
+//! Times are nanoseconds since boot, the same clock that guests see as system time.
+
+use ::hypercall::{CrashReason, Outcome};
+use addr::Vaddr;
+use platform_cpu::guest;
+use timers::TimerId;
+use xen_abi::errno::Errno;
+use xen_abi::vcpu::{
+    RUNSTATE_BLOCKED, RUNSTATE_OFFLINE, RUNSTATE_RUNNABLE, RUNSTATE_RUNNING, RunstateInfo,
+    XEN_RUNSTATE_UPDATE,
+};
+use xen_abi::virq;
+
+use crate::bounce::{self, Callback, Extra};
+use crate::context::Context;
+use crate::cpu::Cpu;
+use crate::domain::{DomId, Domain};
+use crate::hypercall::errno;
+use crate::vcpu::{Vcpu, VcpuState, Waiting};
+use crate::{domains, events, schedule, shutdown, time};
+
+/// What a timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimerEvent {
+    /// A vCPU's timer event, once.
+    Singleshot(DomId, u32),
+    /// A vCPU's timer event, again and again.
+    Periodic(DomId, u32),
+    /// End of a poll.
+    Poll(DomId, u32),
+    /// A domain's watchdog (0 or 1).
+    Watchdog(DomId, u32),
+}
+
+/// Shortest period that a guest may ask for, in nanoseconds (Xen's limit is the same 1 ms).
+const MIN_PERIOD: u64 = 1_000_000;
+
+/// Timers of a vCPU, registered with the CPU that runs it.
+#[derive(Clone, Copy)]
+pub struct VcpuTimers {
+    singleshot: TimerId,
+    periodic: TimerId,
+    poll: TimerId,
+    watchdogs: [TimerId; 2],
+}
+
+/// Registers timers for a vCPU; `None` when there is no memory.
+pub fn register(cpu: &mut Cpu, domain: DomId, vcpu: u32) -> Option<VcpuTimers> {
+    let mut add = |event| cpu.timers.register(event).ok();
+    Some(VcpuTimers {
+        singleshot: add(TimerEvent::Singleshot(domain, vcpu))?,
+        periodic: add(TimerEvent::Periodic(domain, vcpu))?,
+        poll: add(TimerEvent::Poll(domain, vcpu))?,
+        watchdogs: [
+            add(TimerEvent::Watchdog(domain, 0))?,
+            add(TimerEvent::Watchdog(domain, 1))?,
+        ],
+    })
+}
+
+/// Handles every timer that has expired.
+pub fn run_timers(cpu: &mut Cpu) {
+    let now = time::now();
+    while let Some((id, deadline, event)) = cpu.timers.pop_expired(now) {
+        match event {
+            TimerEvent::Singleshot(domain, vcpu) => send_timer(domain, vcpu),
+            TimerEvent::Periodic(domain, vcpu) => {
+                send_timer(domain, vcpu);
+                if let Some(period) = period_of(domain, vcpu) {
+                    // Ticks that were missed are not made up for.
+                    let next = deadline.saturating_add(period).max(now);
+                    cpu.timers.arm(id, next);
+                }
+            }
+            TimerEvent::Poll(domain, vcpu) => {
+                if let Some(domain) = domains::find(domain) {
+                    schedule::wake(&domain, vcpu, Waiting::Polling);
+                }
+            }
+            TimerEvent::Watchdog(domain, _) => {
+                if let Some(domain) = domains::find(domain) {
+                    log::warn!("d{}: watchdog expired", domain.id());
+                    shutdown::domain_ended(&domain, xen_abi::sched::SHUTDOWN_WATCHDOG);
+                }
+            }
+        }
+    }
+    if cpu.slice_end.is_some_and(|end| end <= now) {
+        cpu.reschedule = true;
+    }
+}
+
+fn send_timer(domain: DomId, vcpu: u32) {
+    if let Some(domain) = domains::find(domain) {
+        events::send_vcpu_virq(&domain, vcpu, virq::TIMER);
+    }
+}
+
+fn period_of(domain: DomId, vcpu: u32) -> Option<u64> {
+    let domain = domains::find(domain)?;
+    let period = domain.vcpu(vcpu)?.period();
+    (period != 0).then_some(period)
+}
+
+/// Sets the vCPU's timer event for `deadline`.
+pub fn arm_singleshot(context: &mut Context<'_>, deadline: u64) {
+    if let Some(timers) = context.state.timers {
+        context.cpu.timers.arm(timers.singleshot, deadline);
+    }
+}
+
+/// Takes back the vCPU's timer event.
+pub fn disarm_singleshot(context: &mut Context<'_>) {
+    if let Some(timers) = context.state.timers {
+        context.cpu.timers.disarm(timers.singleshot);
+    }
+}
+
+/// Ends a poll at `deadline`.
+pub fn arm_poll(context: &mut Context<'_>, deadline: u64) {
+    if let Some(timers) = context.state.timers {
+        context.cpu.timers.arm(timers.poll, deadline);
+    }
+}
+
+/// Starts timer events every `period` nanoseconds; 0 stops them.
+pub fn set_periodic(context: &mut Context<'_>, period: u64) -> Outcome {
+    if period != 0 && period < MIN_PERIOD {
+        return errno(Errno::EINVAL);
+    }
+    context.vcpu.set_period(period);
+    if let Some(timers) = context.state.timers {
+        if period == 0 {
+            context.cpu.timers.disarm(timers.periodic);
+        } else {
+            let first = time::now().saturating_add(period);
+            context.cpu.timers.arm(timers.periodic, first);
+        }
+    }
+    Outcome::SUCCESS
+}
+
+/// `SCHEDOP_watchdog`: id 0 asks for a new watchdog, others re-arm (timeout in seconds) or stop (0) theirs.
+pub fn watchdog(context: &mut Context<'_>, id: u32, seconds: u32) -> Outcome {
+    const NANOS: u64 = 1_000_000_000;
+    let Some(timers) = context.state.timers else {
+        return errno(Errno::ENOMEM);
+    };
+    let deadline = time::now().saturating_add(u64::from(seconds).saturating_mul(NANOS));
+    if id == 0 {
+        if seconds == 0 {
+            return errno(Errno::EINVAL);
+        }
+        for (index, timer) in timers.watchdogs.iter().enumerate() {
+            if context.cpu.timers.deadline(*timer).is_none() {
+                context.cpu.timers.arm(*timer, deadline);
+                return Outcome::Done(index as i64 + 1);
+            }
+        }
+        return errno(Errno::ENOSPC);
+    }
+    let Some(timer) = timers.watchdogs.get(id as usize - 1) else {
+        return errno(Errno::EINVAL);
+    };
+    if context.cpu.timers.deadline(*timer).is_none() {
+        return errno(Errno::EEXIST);
+    }
+    if seconds == 0 {
+        context.cpu.timers.disarm(*timer);
+    } else {
+        context.cpu.timers.arm(*timer, deadline);
+    }
+    Outcome::SUCCESS
+}
+
+/// Times that a vCPU spent in each run state, and where the guest wants to see them.
+#[derive(Clone, Copy)]
+pub struct Runstate {
+    info: RunstateInfo,
+    /// Guest address of the copy; 0 for none.
+    pub area: u64,
+}
+
+impl Runstate {
+    /// Starts as offline.
+    pub const fn new() -> Self {
+        Self {
+            info: RunstateInfo {
+                state: RUNSTATE_OFFLINE,
+                _hole0: [0; 4],
+                state_entry_time: 0,
+                time: [0; 4],
+            },
+            area: 0,
+        }
+    }
+
+    /// Changes to `state` at `now`.
+    pub fn change(&mut self, state: i32, now: u64) {
+        let spent = now.saturating_sub(self.info.state_entry_time);
+        let index = usize::try_from(self.info.state).unwrap_or(usize::MAX);
+        if let Some(total) = self.info.time.get_mut(index) {
+            *total = total.saturating_add(spent);
+        }
+        self.info.state = state;
+        self.info.state_entry_time = now;
+    }
+
+    /// The times up to `now`.
+    pub fn snapshot(&self, now: u64) -> RunstateInfo {
+        let mut copy = *self;
+        copy.change(self.info.state, now);
+        copy.info
+    }
+}
+
+/// Writes the run-state times to where the guest wants them; its address space is loaded.
+fn publish(domain: &Domain, runstate: &Runstate) {
+    if runstate.area == 0 {
+        return;
+    }
+    let at = Vaddr::new(runstate.area);
+    let Some(entry_time_at) = at.checked_add(core::mem::offset_of!(RunstateInfo, state_entry_time) as u64)
+    else {
+        return;
+    };
+    let mut info = runstate.info;
+    if domain.assists(xen_abi::vm_assist::TYPE_RUNSTATE_UPDATE_FLAG) {
+        // A reader that sees the flag reads again: the times below are being changed.
+        info.state_entry_time |= XEN_RUNSTATE_UPDATE;
+        let _ = guest::write(entry_time_at, &info.state_entry_time);
+    }
+    // A guest that unmapped its area does without: as on Xen this is not an error.
+    let _ = guest::write(at, &info);
+    if info.state_entry_time & XEN_RUNSTATE_UPDATE != 0 {
+        let _ = guest::write(entry_time_at, &runstate.info.state_entry_time);
+    }
+}
+
+/// Notes that the vCPU runs from now on.
+pub fn note_running(context: &mut Context<'_>) {
+    change(context.domain, context.vcpu, RUNSTATE_RUNNING, true);
+}
+
+/// Notes that the vCPU was loaded, and runs.
+pub fn note_loaded(domain: &Domain, vcpu: &Vcpu) {
+    change(domain, vcpu, RUNSTATE_RUNNING, true);
+}
+
+/// Notes that the vCPU waits, still loaded.
+pub fn note_idle(context: &mut Context<'_>) {
+    let state = if context.vcpu.is_up() {
+        RUNSTATE_BLOCKED
+    } else {
+        RUNSTATE_OFFLINE
+    };
+    change(context.domain, context.vcpu, state, false);
+}
+
+/// Notes that the vCPU leaves the CPU, to wait or to run later.
+pub fn note_stopped(domain: &Domain, vcpu: &Vcpu) {
+    let state = if !vcpu.is_up() {
+        RUNSTATE_OFFLINE
+    } else if vcpu.waiting() == Waiting::No {
+        RUNSTATE_RUNNABLE
+    } else {
+        RUNSTATE_BLOCKED
+    };
+    change(domain, vcpu, state, false);
+}
+
+/// Notes that a vCPU of which nothing is loaded can run.
+pub fn note_runnable(vcpu: &Vcpu) {
+    let mut runstate = vcpu.runstate.lock();
+    if runstate.info.state == RUNSTATE_BLOCKED || runstate.info.state == RUNSTATE_OFFLINE {
+        runstate.change(RUNSTATE_RUNNABLE, time::now());
+    }
+}
+
+fn change(domain: &Domain, vcpu: &Vcpu, state: i32, visible: bool) {
+    let copy = {
+        let mut runstate = vcpu.runstate.lock();
+        if runstate.info.state == state {
+            return;
+        }
+        runstate.change(state, time::now());
+        *runstate
+    };
+    if visible {
+        publish(domain, &copy);
+    }
+}
+
+/// Shows the running vCPU's times at an address that it has just named.
+pub fn publish_now(context: &Context<'_>) {
+    let copy = *context.vcpu.runstate.lock();
+    publish(context.domain, &copy);
+}
+
+/// Passes a pending NMI to the guest, unless one is being handled.
+///
+/// # Errors
+/// The domain cannot go on.
+#[cold]
+pub fn deliver_nmi(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    if context.state.nmi_masked {
+        return Ok(());
+    }
+    context.vcpu.clear_nmi();
+    let handler = nmi_handler(context.state);
+    if handler.address == 0 {
+        return Ok(());
+    }
+    context.state.nmi_masked = true;
+    bounce::bounce(context, handler, Extra::None)
+}
+
+/// The NMI callback, or the trap table's entry for it, which newer kernels use.
+fn nmi_handler(state: &VcpuState) -> Callback {
+    if state.callbacks.nmi.address != 0 {
+        return state.callbacks.nmi;
+    }
+    Callback {
+        address: state.traps[usize::from(x86_defs::vector::NMI)].address,
+        masks_events: true,
+    }
+}
