@@ -1,0 +1,45 @@
+//! Waiting: the only place where the hypervisor itself runs with interrupts enabled.
+
+use core::arch::{asm, naked_asm};
+use core::sync::atomic::Ordering;
+
+use crate::percpu;
+
+/// Waits for the next interrupt and returns its vector, with interrupts disabled again. The vector is not
+/// acknowledged. NMIs go to their hook meanwhile.
+pub fn halt_until_interrupt() -> u8 {
+    // SAFETY: `halt` follows the C calling convention; interrupts are enabled only within it.
+    unsafe { halt() };
+    percpu::local().idle_vector.load(Ordering::Relaxed) as u8
+}
+
+/// Where the interrupt handler continues, so that an NMI between `sti` and `hlt` loses no wake-up.
+pub(crate) fn wake_address() -> u64 {
+    idle_wake as *const () as u64
+}
+
+unsafe extern "C" {
+    fn idle_wake();
+}
+
+/// # Safety
+/// Interrupts are disabled and the interrupt table is loaded.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn halt() {
+    naked_asm!(
+        "sti",
+        "2: hlt",
+        "jmp 2b",
+        ".globl idle_wake",
+        "idle_wake:",
+        "ret",
+    )
+}
+
+/// Stops this CPU for good.
+pub fn halt_forever() -> ! {
+    loop {
+        // SAFETY: stops the CPU; an NMI may wake it, and the loop stops it again.
+        unsafe { asm!("cli", "hlt", options(nomem, nostack)) };
+    }
+}
