@@ -1,0 +1,67 @@
+//! Which messages are printed, and how often those that guests cause.
+
+use boot_info::config::{LogLevel, Thresholds};
+use log::Level;
+
+/// Nanoseconds that one message of a limited kind costs, and how many may come at once.
+const COST: u64 = 500_000_000;
+const BURST: u64 = 10;
+
+/// What to do with a message.
+pub(super) enum Verdict {
+    /// Print it; before it, that `suppressed` others were not.
+    Print {
+        /// Messages left out since the last one that was printed.
+        suppressed: u32,
+    },
+    /// Leave it out.
+    Drop,
+}
+
+/// Thresholds of one kind of message, and the allowance of its limited part.
+pub(super) struct Filter {
+    thresholds: Thresholds,
+    /// Time up to which the allowance is used.
+    used_until: u64,
+    suppressed: u32,
+}
+
+impl Filter {
+    pub(super) const fn new(thresholds: Thresholds) -> Self {
+        Self {
+            thresholds,
+            used_until: 0,
+            suppressed: 0,
+        }
+    }
+
+    pub(super) fn set(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
+    }
+
+    /// Decides on a message of `level` at time `now`.
+    pub(super) fn judge(&mut self, level: Level, now: u64) -> Verdict {
+        let level = match level {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warning,
+            Level::Info => LogLevel::Info,
+            Level::Debug | Level::Trace => LogLevel::Debug,
+        };
+        if level <= self.thresholds.always {
+            return Verdict::Print { suppressed: 0 };
+        }
+        if level > self.thresholds.limited {
+            return Verdict::Drop;
+        }
+        let earliest = now.saturating_sub(COST * BURST);
+        let after = self.used_until.max(earliest).saturating_add(COST);
+        if after > now {
+            self.suppressed = self.suppressed.saturating_add(1);
+            return Verdict::Drop;
+        }
+        self.used_until = after;
+        Verdict::Print {
+            suppressed: core::mem::take(&mut self.suppressed),
+        }
+    }
+}
