@@ -4,9 +4,10 @@ use xen_abi::errno::Errno;
 use xen_abi::{DomId, EvtchnPort};
 
 use crate::channel::{Channel, Consumer, PortState};
-use crate::memory::{DomainMemory, SharedPage, mark_upcall};
+use crate::memory::{DomainMemory, mark_upcall};
 use crate::table::{EventChannels, virq_is_global};
 use crate::{fifo, two_level};
+use shared_page::SharedPage;
 
 /// Whom to wake after an event. It can wait until the lock is released.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]

@@ -31,7 +31,7 @@ use xen_abi::event_channel::{
 
 use crate::channel::{Channel, QueueId};
 use crate::deliver::Raised;
-use crate::memory::SharedPage;
+use shared_page::SharedPage;
 
 /// Number of ports (`EVTCHN_FIFO_NR_CHANNELS`).
 pub const PORTS: u32 = EVTCHN_FIFO_NR_CHANNELS;

@@ -42,9 +42,10 @@ pub mod two_level;
 
 pub use channel::{Consumer, PortState, Status};
 pub use deliver::{Delivery, PeerPort, Received, Sent};
-pub use memory::{DomainMemory, SharedPage};
+pub use memory::DomainMemory;
 pub use pair::{Closed, Closer, bind_interdomain};
 pub use poll::Poll;
+pub use shared_page::SharedPage;
 pub use table::{EventChannels, virq_is_global};
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use xen_abi::{DomId, EvtchnPort};
 
 use crate::channel::PortState;
 use crate::deliver::Delivery;
-use crate::memory::{DomainMemory, SharedPage};
+use crate::memory::DomainMemory;
 use crate::table::{EventChannels, virq_is_global};
+use shared_page::SharedPage;
 
 /// `EVTCHNOP_bind_interdomain`: connects a new port of `local` to `remote_port`, which waits for `local` to bind to it.
 /// `remote` is `None` if that is a port of `local` too; else both locks are held. `memory` is `local`'s.

@@ -6,8 +6,9 @@
 use xen_abi::EvtchnPort;
 use xen_abi::errno::Errno;
 
-use crate::memory::{DomainMemory, SharedPage};
+use crate::memory::DomainMemory;
 use crate::table::EventChannels;
+use shared_page::SharedPage;
 
 /// What a vCPU polls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,8 +9,8 @@ use xen_abi::EvtchnPort;
 use xen_abi::errno::Errno;
 
 use crate::fifo::Fifo;
-use crate::memory::SharedPage;
 use crate::table::EventChannels;
+use shared_page::SharedPage;
 
 impl<P: SharedPage> EventChannels<P> {
     /// Begins a reset, or checks that one is under way if the call is a continuation.

@@ -12,10 +12,11 @@ use xen_abi::{DomId, EvtchnPort, virq};
 use crate::channel::{Channel, Consumer, PortState, Status};
 use crate::deliver::Delivery;
 use crate::fifo::{Fifo, WORDS_PER_PAGE};
-use crate::memory::{DomainMemory, SharedPage};
+use crate::memory::DomainMemory;
 use crate::poll::Polling;
 use crate::ports::Ports;
 use crate::two_level;
+use shared_page::SharedPage;
 
 /// Number of virtual interrupts.
 const VIRQS: usize = virq::COUNT as usize;

@@ -7,7 +7,8 @@ use xen_abi::EvtchnPort;
 use xen_abi::shared_info::{SharedInfo, VcpuInfo};
 
 use crate::deliver::Raised;
-use crate::memory::{DomainMemory, SharedPage, mark_upcall_at};
+use crate::memory::{DomainMemory, mark_upcall_at};
+use shared_page::SharedPage;
 
 /// Number of ports (`EVTCHN_2L_NR_CHANNELS`).
 pub const PORTS: u32 = 4096;

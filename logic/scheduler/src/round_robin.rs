@@ -61,13 +61,18 @@ pub struct RoundRobin<T> {
 
 impl<T> Default for RoundRobin<T> {
     fn default() -> Self {
-        Self::new(DEFAULT_SLICE, DEFAULT_RATE_LIMIT)
+        Self::new()
     }
 }
 
 impl<T> RoundRobin<T> {
+    /// Makes a policy without units, with the default times.
+    pub const fn new() -> Self {
+        Self::with_times(DEFAULT_SLICE, DEFAULT_RATE_LIMIT)
+    }
+
     /// Makes a policy without units. A slice of 0 counts as 1 ns.
-    pub const fn new(slice: u64, rate_limit: u64) -> Self {
+    pub const fn with_times(slice: u64, rate_limit: u64) -> Self {
         Self {
             units: Vec::new(),
             free: Vec::new(),

@@ -10,7 +10,7 @@ use std::vec::Vec;
 const MS: u64 = 1_000_000;
 
 fn with_units(count: u32) -> (RoundRobin<u32>, Vec<UnitId>) {
-    let mut policy = RoundRobin::new(30 * MS, MS);
+    let mut policy = RoundRobin::with_times(30 * MS, MS);
     let units = (0..count).map(|n| policy.insert(n).unwrap()).collect();
     (policy, units)
 }
