@@ -93,7 +93,6 @@ pub const PV_VISIBLE: Featureset = pv_visible();
 macro_rules! features {
     ($($name:ident = $word:literal, $bit:literal, $class:ident;)*) => {
         $(
-            #[doc(alias = concat!("XEN_X86_FEATURE_", stringify!($name)))]
             #[allow(missing_docs)]
             pub const $name: Feature = Feature::new($word, $bit);
         )*
@@ -342,7 +341,7 @@ features! {
     GDS_NO = 16, 26, visible;
     RFDS_NO = 16, 27, visible;
     RFDS_CLEAR = 16, 28, visible;
-    ITS_NO = 16, 62, visible;
+    ITS_NO = 17, 30, visible;
     TSA_SQ_NO = 18, 1, visible;
     TSA_L1_NO = 18, 2, visible;
 }
