@@ -9,8 +9,8 @@
 
 use addr::Vaddr;
 use arrayvec::ArrayVec;
-use x86_defs::rflags;
-use xen_abi::segments::{FLAT_RING3_CS64, FLAT_RING3_SS64};
+use x86_defs::control::RFlags;
+use xen_abi::arch_x86::{FLAT_RING3_CS64, FLAT_RING3_SS64};
 use xen_abi::vm_assist::TYPE_ARCHITECTURAL_IOPL;
 
 use crate::context::Context;
@@ -37,12 +37,23 @@ pub enum Extra {
 }
 
 /// Flags that never reach a handler, as with a hardware interrupt gate.
-const CLEARED_ON_ENTRY: u64 = rflags::AC | rflags::VM | rflags::RF | rflags::NT | rflags::TF;
+const CLEARED_ON_ENTRY: RFlags = RFlags::AC
+    .union(RFlags::VM)
+    .union(RFlags::RF)
+    .union(RFlags::NT)
+    .union(RFlags::TF);
+
+/// Position of the I/O privilege level.
+const IOPL_SHIFT: u32 = RFlags::IOPL.bits().trailing_zeros();
+/// The interrupt flag.
+const IF: u64 = RFlags::IF.bits();
 
 /// Flags that a guest cannot choose: I/O privilege is the hypervisor's to emulate, virtual-8086 mode does not
 /// exist in long mode, and the hardware's interrupt flag stays on whatever the guest believes (XSA-202).
 pub fn sanitize_flags(flags: u64) -> u64 {
-    (flags & !(rflags::IOPL | rflags::VM | rflags::VIP | rflags::VIF)) | rflags::IF | rflags::FIXED
+    let flags = RFlags::from_bits_truncate(flags);
+    let refused = RFlags::IOPL | RFlags::VM | RFlags::VIP | RFlags::VIF | RFlags::NT;
+    ((flags - refused) | RFlags::IF | RFlags::FIXED).bits()
 }
 
 /// Redirects the guest to `handler` in its kernel, with a frame of what it was doing.
@@ -72,12 +83,12 @@ pub fn bounce(
         state.toggle_mode()?;
     }
 
-    let mut flags = regs.rflags & !rflags::IF;
+    let mut flags = regs.rflags & !IF;
     if !mask {
-        flags |= rflags::IF;
+        flags |= IF;
     }
     if domain.assists(TYPE_ARCHITECTURAL_IOPL) {
-        flags = (flags & !rflags::IOPL) | (u64::from(state.iopl) << rflags::IOPL_SHIFT);
+        flags = (flags & !RFlags::IOPL.bits()) | (u64::from(state.iopl & 3) << IOPL_SHIFT);
     }
     let selector = if was_kernel { regs.cs & !3 } else { regs.cs | 3 };
 
@@ -104,7 +115,7 @@ pub fn bounce(
     regs.rip = handler.address;
     regs.cs = FLAT_RING3_CS64;
     regs.ss = FLAT_RING3_SS64;
-    regs.rflags = sanitize_flags(regs.rflags & !CLEARED_ON_ENTRY);
+    regs.rflags = sanitize_flags(regs.rflags & !CLEARED_ON_ENTRY.bits());
     if handler.masks_events {
         info.set_upcall_mask(true);
     }
@@ -139,7 +150,7 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     regs.rflags = sanitize_flags(saved_flags);
     regs.rsp = rsp;
     regs.ss = ss | 3;
-    if flags & xen_abi::vcpu::VGCF_IN_SYSCALL == 0 {
+    if flags & xen_abi::vcpu_context::VGCF_IN_SYSCALL == 0 {
         regs.r11 = r11;
         regs.rcx = rcx;
     } else {
@@ -150,6 +161,6 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
         regs.rcx = rip;
     }
     state.nmi_masked = false;
-    vcpu.info().set_upcall_mask(saved_flags & rflags::IF == 0);
+    vcpu.info().set_upcall_mask(saved_flags & IF == 0);
     Ok(rax)
 }

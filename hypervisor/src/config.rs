@@ -11,9 +11,10 @@ static COMMAND_LINE: Once<String> = Once::new();
 /// Parses the hypervisor's command line. Problems are remembered by the caller through `report`, since the
 /// console that would show them is set up from the result.
 pub fn init(line: &[u8], report: impl FnMut(ConfigProblem<'_>)) -> &'static Config {
-    COMMAND_LINE.call_once(|| String::from_utf8_lossy(line).into_owned());
-    let config = Config::parse(line, report);
-    CONFIG.call_once(|| config)
+    // Boot calls this once; a second call would find the same line.
+    let _ = COMMAND_LINE.set(String::from_utf8_lossy(line).into_owned());
+    let _ = CONFIG.set(Config::parse(line, report));
+    get()
 }
 
 /// The boot parameters.

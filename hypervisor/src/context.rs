@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use platform_cpu::GuestRegs;
+use platform_cpu::GuestFrame;
 
 use crate::cpu::Cpu;
 use crate::domain::Domain;
@@ -19,5 +19,5 @@ pub struct Context<'a> {
     /// The vCPU's own state.
     pub state: &'a mut VcpuState,
     /// The guest's registers, as they are when it goes on.
-    pub regs: &'a mut GuestRegs,
+    pub regs: &'a mut GuestFrame,
 }

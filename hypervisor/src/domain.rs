@@ -12,6 +12,8 @@ use grants::GrantTable;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::PerDomainArea;
 
+use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
+
 use crate::io_access::IoAccess;
 use crate::ranks;
 use crate::vcpu::Vcpu;
@@ -149,10 +151,11 @@ impl Domain {
     }
 
     /// Adds a vCPU; gives it back if there is no room for its number or it exists.
-    pub fn add_vcpu(&self, vcpu: Box<Vcpu>) -> Result<&Vcpu, Box<Vcpu>> {
-        match self.vcpus.get(vcpu.id() as usize) {
-            Some(slot) if slot.get().is_none() => Ok(slot.call_once(|| vcpu)),
-            _ => Err(vcpu),
+    pub fn add_vcpu(&self, vcpu: Box<Vcpu>) -> Result<(), Box<Vcpu>> {
+        let id = vcpu.id();
+        match self.vcpus.get(id as usize) {
+            Some(slot) => slot.set(vcpu),
+            None => Err(vcpu),
         }
     }
 
@@ -180,6 +183,13 @@ impl Domain {
         } else {
             self.assists.fetch_and(!bit, Ordering::Relaxed);
         }
+    }
+
+    /// Adds `NMIREASON_*` bits to what the domain reads as the cause of an NMI.
+    pub fn add_nmi_reason(&self, bits: u64) {
+        let offset = core::mem::offset_of!(SharedInfo, arch)
+            + core::mem::offset_of!(ArchSharedInfo, nmi_reason);
+        platform_memory::map(&self.shared_info).fetch_or_u64(offset, bits);
     }
 
     /// Whether it has ended.

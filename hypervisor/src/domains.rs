@@ -21,7 +21,8 @@ pub fn insert(domain: Arc<Domain>) -> Result<(), Arc<Domain>> {
     match domains.binary_search_by_key(&domain.id(), |other| other.id()) {
         Err(at) if domains.try_reserve(1).is_ok() => {
             if domain.is_hardware() {
-                HARDWARE.call_once(|| domain.clone());
+                // Domain 0 comes first and stays: a second hardware domain is refused by what creates it.
+                let _ = HARDWARE.set(domain.clone());
             }
             domains.insert(at, domain);
             Ok(())

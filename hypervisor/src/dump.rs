@@ -93,7 +93,7 @@ fn begin() {
 }
 
 /// An exception in the hypervisor that nothing expected.
-fn fatal(frame: &HostFrame) -> ! {
+pub fn fatal(frame: &HostFrame) -> ! {
     begin();
     log::error!("----[ Xenolith {}  x86_64 ]----", env!("CARGO_PKG_VERSION"));
     log::error!("CPU: {}", platform_cpu::cpu_id());

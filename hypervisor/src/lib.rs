@@ -1,2 +1,42 @@
-//! hypervisor.
+//! The hypervisor: domains, their vCPUs, the run loop, a module for each family of hypercalls, and domain 0's
+//! construction. Safe code: what touches the machine is in `platform/`, what can be reasoned about alone in `logic/`.
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod bounce;
+mod config;
+mod console;
+mod context;
+mod cpu;
+mod dom0;
+mod domain;
+mod domains;
+mod dump;
+mod emulate;
+mod events;
+mod history;
+mod hypercall;
+mod io_access;
+mod irq;
+mod keys;
+mod mm;
+mod nmi;
+mod power;
+mod ranks;
+mod run;
+mod schedule;
+mod shared_info;
+mod shutdown;
+mod smp;
+mod start;
+mod switch;
+mod time;
+mod trap;
+mod vcpu;
+mod vcpu_context;
+mod vcpu_time;
+
+pub use start::start;

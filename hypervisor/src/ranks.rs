@@ -8,14 +8,14 @@ pub const VCPU_STATE: Rank = Rank::new(1, "vcpu state");
 pub const DOMAINS: Rank = Rank::new(10, "domains");
 /// How a domain ended.
 pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
-/// The table of physical interrupts.
-pub const INTERRUPTS: Rank = Rank::new(20, "interrupts");
 /// A domain's event channels.
 pub const EVENT_CHANNELS: Rank = Rank::new(30, "event channels");
 /// A domain's grant table.
 pub const GRANTS: Rank = Rank::new(31, "grants");
 /// A vCPU's timers.
 pub const VCPU_TIME: Rank = Rank::new(40, "vcpu time");
+/// The table of physical interrupts: an event channel is bound to one under its domain's lock.
+pub const INTERRUPTS: Rank = Rank::new(35, "interrupts");
 /// A vCPU's registered run-state area.
 pub const RUNSTATE: Rank = Rank::new(41, "runstate");
 /// Run queues.
@@ -28,5 +28,9 @@ pub const ALLOCATOR: Rank = Rank::new(60, "page allocator");
 pub const HEAP: Rank = Rank::new(70, "heap");
 /// PCI configuration ports.
 pub const PCI_CONFIG: Rank = Rank::new(75, "pci config");
+/// Which missing calls were reported.
+pub const REPORTED_CALLS: Rank = Rank::new(56, "reported calls");
+/// The table of debug keys.
+pub const KEYS: Rank = Rank::new(89, "debug keys");
 /// The console ring and its devices: anything may be logged while any other lock is held.
 pub const CONSOLE: Rank = Rank::new(90, "console");

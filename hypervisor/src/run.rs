@@ -1,7 +1,7 @@
 //! The run loop of a CPU: choose a vCPU, enter the guest, handle why it left, and again.
 
 use ::hypercall::CrashReason;
-use platform_cpu::Exit;
+use platform_cpu::{Exit, GuestFrame};
 
 use crate::bounce::{self, Extra};
 use crate::context::Context;
@@ -12,12 +12,12 @@ use crate::trap::{self, SystemCall};
 use crate::{console, dump, hypercall, irq, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
-pub fn run(mut cpu: Cpu) -> ! {
+pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
     loop {
         if schedule::choose_idle(&mut cpu)
             && let Some(vcpu) = schedule::next(&cpu)
         {
-            run_vcpu(&mut cpu, &vcpu);
+            run_vcpu(&mut cpu, &mut regs, &vcpu);
         } else {
             idle(&mut cpu);
         }
@@ -50,14 +50,13 @@ fn do_work(cpu: &mut Cpu) {
 
 /// Runs `current` until another vCPU should run in its place. While nothing else wants the CPU a blocked vCPU
 /// stays loaded, so that waking it costs no switch.
-fn run_vcpu(cpu: &mut Cpu, current: &VcpuRef) {
+fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
     let domain = &current.domain;
     let Some(vcpu) = domain.vcpu(current.id) else {
         return;
     };
     let mut state = vcpu.state.lock();
-    let regs = platform_cpu::guest_frame();
-    switch::load(cpu, domain, vcpu, &mut state, regs);
+        switch::load(cpu, domain, vcpu, &mut state, regs);
     let mut context = Context {
         cpu,
         domain,
@@ -107,6 +106,10 @@ fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
         let callback = context.state.callbacks.event;
         bounce::bounce(context, callback, Extra::None)?;
     }
+    if context.state.segments_bad {
+        context.state.segments_bad = false;
+        trap::return_fault(context, x86_defs::exception::Exception::GENERAL_PROTECTION.0, 0)?;
+    }
     if context.vcpu.nmi_is_pending() {
         vcpu_time::deliver_nmi(context)?;
     }
@@ -138,6 +141,11 @@ fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
         }
         Exit::Syscall32 => trap::system_call(context, SystemCall::Compat),
         Exit::Sysenter => trap::system_call(context, SystemCall::Sysenter),
+        Exit::Nmi => {
+            crate::nmi::in_guest(context);
+            Ok(())
+        }
+        Exit::MachineCheck => crate::nmi::machine_check_in_guest(context),
         Exit::ReturnFault { vector, error_code } => {
             trap::return_fault(context, vector, error_code)
         }

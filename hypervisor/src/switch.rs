@@ -3,7 +3,7 @@
 //! Order matters where the address space changes: the descriptor tables that the CPU uses are its own while
 //! no guest's area is mapped, so that an NMI in between finds valid selectors.
 
-use platform_cpu::{GuestRegs, control, debug_registers, segments};
+use platform_cpu::{GuestRegs, control, debug_registers, segments::Segments};
 
 use crate::cpu::Cpu;
 use crate::domain::Domain;
@@ -36,10 +36,16 @@ pub fn load(
     }
     mm::load_descriptor_tables(domain, vcpu, state);
     *regs = state.regs;
-    state.xsave.restore();
-    segments::load(&state.segments);
+    if state.xsave.restore().is_err() {
+        log::warn!("d{}v{}: bad extended state replaced", domain.id(), vcpu.id());
+        state.xsave.reset();
+    }
+    if state.segments.load().is_err() {
+        // The selectors that could be loaded are; the guest hears of the others from its failsafe callback.
+        state.segments_bad = true;
+    }
     control::set_guest_cr4(state.cr4);
-    control::set_task_switched(state.cr0 & x86_defs::cr0::TS != 0);
+    control::set_task_switched(state.cr0 & x86_defs::control::Cr0::TS.bits() != 0);
     debug_registers::load(&state.debug_registers);
     time::update_vcpu_time(vcpu);
     vcpu_time::note_loaded(domain, vcpu);
@@ -54,7 +60,7 @@ pub fn save(
     regs: &mut GuestRegs,
 ) {
     state.regs = *regs;
-    state.segments = segments::save();
+    state.segments = Segments::save();
     control::set_task_switched(false);
     state.xsave.save();
     debug_registers::disable();

@@ -1,7 +1,9 @@
 //! Exceptions in a guest: fixed up here, or passed to the guest's own handler.
 
 use ::hypercall::CrashReason;
-use x86_defs::{cr0, page_fault, vector};
+use x86_defs::control::Cr0;
+use x86_defs::exception::{Exception, SelectorErrorCode};
+use x86_defs::paging::PageFaultCode;
 
 use crate::bounce::{self, Callback, Extra};
 use crate::context::Context;
@@ -17,7 +19,12 @@ const TRAP_DPL: u8 = 3;
 const HYPERVISOR_START: u64 = 0xffff_8000_0000_0000;
 const HYPERVISOR_END: u64 = 0xffff_8800_0000_0000;
 
-/// Handles exception `vector` that the guest raised.
+const PRESENT: u32 = PageFaultCode::PROTECTION.bits();
+const WRITE: u32 = PageFaultCode::WRITE.bits();
+const USER: u32 = PageFaultCode::USER.bits();
+const RESERVED: u32 = PageFaultCode::RESERVED_BIT.bits();
+
+/// Handles exception `number` that the guest raised.
 ///
 /// # Errors
 /// The domain cannot go on.
@@ -26,33 +33,33 @@ pub fn exception(
     number: u8,
     error_code: u32,
 ) -> Result<(), CrashReason> {
-    match number {
-        vector::PAGE_FAULT => return page_fault(context, error_code),
-        vector::GENERAL_PROTECTION => {
+    match Exception(number) {
+        Exception::PAGE_FAULT => return page_fault(context, error_code),
+        Exception::GENERAL_PROTECTION => {
             note(context, number, error_code, 0);
-            if error_code & ERROR_IDT != 0 {
-                return software_interrupt(context, error_code);
+            if let Some(vector) = SelectorErrorCode(error_code).software_interrupt() {
+                return software_interrupt(context, vector, error_code);
             }
             if error_code == 0 && emulate::privileged_instruction(context)? {
                 return Ok(());
             }
         }
-        vector::INVALID_OPCODE => {
+        Exception::INVALID_OPCODE => {
             if emulate::forced_emulation(context)? {
                 return Ok(());
             }
             note(context, number, error_code, 0);
         }
-        vector::DEVICE_NOT_AVAILABLE => {
+        Exception::DEVICE_NOT_AVAILABLE => {
             // The flag is the guest's own: its handler finds it clear, as after CLTS by the hypervisor.
-            platform_cpu::set_task_switched(false);
-            if context.state.cr0 & cr0::TS == 0 {
+            platform_cpu::control::set_task_switched(false);
+            if context.state.cr0 & Cr0::TS.bits() == 0 {
                 return Ok(());
             }
-            context.state.cr0 &= !cr0::TS;
+            context.state.cr0 &= !Cr0::TS.bits();
         }
-        vector::DEBUG => {
-            let status = platform_cpu::debug::take_status();
+        Exception::DEBUG => {
+            let status = platform_cpu::debug_registers::take_status();
             if let Some(dr6) = context.state.debug_registers.get_mut(6) {
                 *dr6 = status;
             }
@@ -61,9 +68,6 @@ pub fn exception(
     }
     inject(context, number, error_code)
 }
-
-/// Bit of a selector error code: the selector is an IDT vector (SDM 3A §6.13).
-const ERROR_IDT: u32 = 2;
 
 fn note(context: &mut Context<'_>, number: u8, error_code: u32, address: u64) {
     let rip = context.regs.rip;
@@ -76,14 +80,13 @@ fn note(context: &mut Context<'_>, number: u8, error_code: u32, address: u64) {
 /// A page fault: descriptor tables and page tables are the hypervisor's business, the rest is the guest's.
 fn page_fault(context: &mut Context<'_>, error_code: u32) -> Result<(), CrashReason> {
     let address = platform_cpu::read_fault_address().raw();
-    note(context, vector::PAGE_FAULT, error_code, address);
+    note(context, Exception::PAGE_FAULT.0, error_code, address);
     if (HYPERVISOR_START..HYPERVISOR_END).contains(&address) {
         if mm::descriptor_table_fault(context, address, error_code) {
             return Ok(());
         }
     } else if context.state.in_kernel
-        && error_code & (page_fault::PRESENT | page_fault::WRITE | page_fault::RESERVED)
-            == page_fault::PRESENT | page_fault::WRITE
+        && error_code & (PRESENT | WRITE | RESERVED) == PRESENT | WRITE
         && mm::emulate_table_write(context, address)
     {
         return Ok(());
@@ -102,11 +105,11 @@ pub fn inject_page_fault(
 ) -> Result<(), CrashReason> {
     context.vcpu.info().set_fault_address(address);
     // All of the guest runs in ring 3: whether its kernel or a program faulted is for the guest to see.
-    let mut code = error_code & !page_fault::USER;
+    let mut code = error_code & !USER;
     if !context.state.in_kernel {
-        code |= page_fault::USER;
+        code |= USER;
     }
-    inject(context, vector::PAGE_FAULT, code)
+    inject(context, Exception::PAGE_FAULT.0, code)
 }
 
 /// Passes exception `number` to the guest's handler.
@@ -128,7 +131,7 @@ pub fn inject(
         address: trap.address,
         masks_events: trap.flags & TRAP_MASKS_EVENTS != 0,
     };
-    let extra = if vector::has_error_code(number) {
+    let extra = if Exception(number).has_error_code() {
         Extra::ErrorCode(error_code)
     } else {
         Extra::None
@@ -138,15 +141,18 @@ pub fn inject(
 
 /// `int n` in the guest: the real gates are closed to ring 3, so it arrives as a protection fault that names
 /// the vector.
-fn software_interrupt(context: &mut Context<'_>, error_code: u32) -> Result<(), CrashReason> {
-    let number = ((error_code >> 3) & 0xff) as u8;
+fn software_interrupt(
+    context: &mut Context<'_>,
+    number: u8,
+    error_code: u32,
+) -> Result<(), CrashReason> {
     let Some(trap) = context.state.traps.get(usize::from(number)) else {
-        return inject(context, vector::GENERAL_PROTECTION, error_code);
+        return inject(context, Exception::GENERAL_PROTECTION.0, error_code);
     };
     // The guest's kernel is ring 1 or below to the gate's privilege, its programs are ring 3.
     let ring = if context.state.in_kernel { 1 } else { 3 };
     if trap.address == 0 || trap.flags & TRAP_DPL < ring {
-        return inject(context, vector::GENERAL_PROTECTION, error_code);
+        return inject(context, Exception::GENERAL_PROTECTION.0, error_code);
     }
     let handler = Callback {
         address: trap.address,
@@ -168,7 +174,7 @@ pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<
     if failsafe.address == 0 {
         return Err(CrashReason::NoFailsafeCallback);
     }
-    let segments = platform_cpu::segments::save();
+    let segments = platform_cpu::segments::Segments::save();
     bounce::bounce(
         context,
         failsafe,
@@ -203,10 +209,10 @@ pub fn system_call(context: &mut Context<'_>, kind: SystemCall) -> Result<(), Cr
         /// Length of both instructions.
         const LENGTH: u64 = 2;
         if kind == SystemCall::Sysenter {
-            return inject(context, vector::GENERAL_PROTECTION, 0);
+            return inject(context, Exception::GENERAL_PROTECTION.0, 0);
         }
         context.regs.rip = context.regs.rip.wrapping_sub(LENGTH);
-        return inject(context, vector::INVALID_OPCODE, 0);
+        return inject(context, Exception::INVALID_OPCODE.0, 0);
     }
     bounce::bounce(context, callback, Extra::None)
 }

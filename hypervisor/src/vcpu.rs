@@ -122,6 +122,8 @@ pub struct VcpuState {
     pub io_bitmap_ports: u32,
     /// An NMI handler runs in the guest; another waits.
     pub nmi_masked: bool,
+    /// A data segment could not be loaded: the failsafe callback is due.
+    pub segments_bad: bool,
     /// Its timers, once a CPU has loaded it.
     pub timers: Option<VcpuTimers>,
     /// The last calls, traps and events.
@@ -191,8 +193,8 @@ impl Vcpu {
             return Err(area);
         }
         area.copy_from(&self.initial_info);
-        let area = self.registered_info.call_once(|| area);
-        area.mark_all_pending();
+        self.registered_info.set(area)?;
+        self.info().mark_all_pending();
         Ok(())
     }
 
@@ -291,7 +293,8 @@ impl Vcpu {
 
     /// Sets its name to the scheduler.
     pub fn set_unit(&self, unit: UnitId) {
-        self.unit.call_once(|| unit);
+        // A vCPU is made known to the scheduler once: there is no earlier name to keep.
+        let _ = self.unit.set(unit);
     }
 
     /// Nanoseconds between periodic timer events; 0 for none.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use addr::{Mfn, Vaddr};
 use arrayvec::ArrayVec;
 use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
-use x86_defs::{cr0, rflags};
+use x86_defs::control::{Cr0, DR6_DEFAULT, DR7_DEFAULT, RFlags};
 use xen_abi::errno::Errno;
 use xen_abi::trap::TrapInfo;
 use xen_abi::vcpu_context::{
@@ -20,10 +20,6 @@ use crate::domain::Domain;
 use crate::history::History;
 use crate::mm;
 use crate::vcpu::{Callbacks, Vcpu, VcpuState};
-
-/// Flags that a register frame given by a guest may have besides those that every guest has.
-const DR6_DEFAULT: u64 = 0xffff_0ff0;
-const DR7_DEFAULT: u64 = 0x400;
 
 /// State of a vCPU before it is initialised.
 ///
@@ -46,13 +42,14 @@ pub fn empty() -> Result<VcpuState, Errno> {
         gdt_entries: 0,
         ldt_base: 0,
         ldt_entries: 0,
-        cr0: cr0::PE | cr0::ET | cr0::NE | cr0::PG | cr0::WP | cr0::MP,
+        cr0: (Cr0::PE | Cr0::ET | Cr0::NE | Cr0::PG | Cr0::WP | Cr0::MP).bits(),
         cr4: 0,
         debug_registers: [0, 0, 0, 0, 0, 0, DR6_DEFAULT, DR7_DEFAULT],
         iopl: 0,
         io_bitmap: 0,
         io_bitmap_ports: 0,
         nmi_masked: false,
+        segments_bad: false,
         timers: None,
         history: History::default(),
     })
@@ -115,7 +112,7 @@ pub fn initialise(
         gs: wanted.user_regs.gs,
         fs_base: wanted.fs_base,
         gs_base: wanted.gs_base_kernel,
-        inactive_gs_base: wanted.gs_base_user,
+        shadow_gs_base: wanted.gs_base_user,
     };
     if wanted.flags & VGCF_I387_VALID != 0 {
         state.xsave.set_legacy(&wanted.fpu_ctxt.x);
@@ -164,7 +161,7 @@ fn registers(wanted: &VcpuGuestContext) -> GuestRegs {
         rip: from.rip,
         // Guests know of rings 0 to 3; all of them are ring 3 here.
         cs: from.cs | 3,
-        rflags: sanitize_flags(from.rflags & !(rflags::NT | rflags::RF)),
+        rflags: sanitize_flags(from.rflags & !RFlags::RF.bits()),
         rsp: from.rsp,
         ss: from.ss | 3,
         ..GuestRegs::default()

@@ -6,6 +6,7 @@ use ::hypercall::{CrashReason, Outcome};
 use addr::Vaddr;
 use platform_cpu::guest;
 use timers::TimerId;
+use x86_defs::exception::Exception;
 use xen_abi::errno::Errno;
 use xen_abi::vcpu::{
     RUNSTATE_BLOCKED, RUNSTATE_OFFLINE, RUNSTATE_RUNNABLE, RUNSTATE_RUNNING, RunstateInfo,
@@ -323,7 +324,7 @@ fn nmi_handler(state: &VcpuState) -> Callback {
         return state.callbacks.nmi;
     }
     Callback {
-        address: state.traps[usize::from(x86_defs::vector::NMI)].address,
+        address: state.traps[usize::from(Exception::NMI.0)].address,
         masks_events: true,
     }
 }
