@@ -1,0 +1,221 @@
+//! What a domain has mapped of others' grants.
+
+use alloc::vec::Vec;
+
+use xen_abi::{DomId, GrantHandle, GrantRef};
+
+use crate::pin::{Access, Pin};
+use crate::status::Status;
+
+/// A handle as the guest knows it.
+pub type Handle = GrantHandle;
+
+/// A mapping that a handle stands for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Domain that grants.
+    pub domid: DomId,
+    /// Its entry.
+    pub reference: GrantRef,
+    /// The mapping's `GNTMAP_*` flags, for how the page tables refer to it.
+    pub flags: u32,
+    /// What of it is mapped.
+    pub access: Access,
+}
+
+enum Slot {
+    /// The next free slot.
+    Free(Option<Handle>),
+    /// For a mapping that is being made.
+    Reserved,
+    Used {
+        domid: DomId,
+        flags: u32,
+        /// What is mapped and not taken.
+        pin: Pin,
+        /// Parts that are being unmapped.
+        taken: u8,
+    },
+}
+
+/// A handle for a mapping that is being made; to be committed or given back.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Reserved(Handle);
+
+impl Reserved {
+    /// The handle.
+    pub fn handle(&self) -> Handle {
+        self.0
+    }
+}
+
+/// A part of a mapping that is being unmapped; to be finished or put back.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Taken {
+    handle: Handle,
+    /// Domain that grants.
+    pub domid: DomId,
+    /// The mapping's `GNTMAP_*` flags.
+    pub flags: u32,
+    /// What is being unmapped; `None` if the mapping has nothing of what was asked for.
+    pub pin: Option<Pin>,
+}
+
+/// The handles of a domain.
+pub struct Maptrack {
+    slots: Vec<Slot>,
+    free: Option<Handle>,
+    max: u32,
+    used: u32,
+}
+
+impl Maptrack {
+    /// Makes a table that may grow to `max` handles.
+    pub const fn new(max: u32) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: None,
+            max,
+            used: 0,
+        }
+    }
+
+    /// Handles in use.
+    pub fn used(&self) -> u32 {
+        self.used
+    }
+
+    /// Takes a free handle for a new mapping.
+    ///
+    /// # Errors
+    /// [`Status::NO_SPACE`] at the limit, or if there is no memory.
+    pub fn reserve(&mut self) -> Result<Reserved, Status> {
+        let handle = match self.free {
+            Some(handle) => {
+                let slot = self
+                    .slots
+                    .get_mut(handle as usize)
+                    .ok_or(Status::NO_SPACE)?;
+                match slot {
+                    Slot::Free(next) => self.free = *next,
+                    // The list links free slots only.
+                    Slot::Reserved | Slot::Used { .. } => return Err(Status::NO_SPACE),
+                }
+                *slot = Slot::Reserved;
+                handle
+            }
+            None => {
+                let handle = u32::try_from(self.slots.len()).map_err(|_| Status::NO_SPACE)?;
+                if handle >= self.max {
+                    return Err(Status::NO_SPACE);
+                }
+                self.slots.try_reserve(1).map_err(|_| Status::NO_SPACE)?;
+                self.slots.push(Slot::Reserved);
+                handle
+            }
+        };
+        self.used += 1;
+        Ok(Reserved(handle))
+    }
+
+    /// Gives a reserved handle back: the mapping could not be made.
+    pub fn release(&mut self, reserved: Reserved) {
+        self.set_free(reserved.0);
+    }
+
+    /// Makes a reserved handle stand for a mapping.
+    pub fn commit(&mut self, reserved: Reserved, domid: DomId, flags: u32, pin: Pin) -> Handle {
+        if let Some(slot) = self.slots.get_mut(reserved.0 as usize) {
+            *slot = Slot::Used {
+                domid,
+                flags,
+                pin,
+                taken: 0,
+            };
+        }
+        reserved.0
+    }
+
+    /// What a handle stands for.
+    ///
+    /// # Errors
+    /// [`Status::BAD_HANDLE`] if that is nothing.
+    pub fn get(&self, handle: Handle) -> Result<Mapping, Status> {
+        match self.slots.get(handle as usize) {
+            Some(Slot::Used {
+                domid, flags, pin, ..
+            }) if !pin.access.is_none() => Ok(Mapping {
+                domid: *domid,
+                reference: pin.reference,
+                flags: *flags,
+                access: pin.access,
+            }),
+            _ => Err(Status::BAD_HANDLE),
+        }
+    }
+
+    /// Takes parts of a mapping, so that nobody else unmaps them at the same time.
+    ///
+    /// # Errors
+    /// [`Status::BAD_HANDLE`] if the handle stands for nothing (any more).
+    pub fn take(&mut self, handle: Handle, host: bool, device: bool) -> Result<Taken, Status> {
+        match self.slots.get_mut(handle as usize) {
+            Some(Slot::Used {
+                domid,
+                flags,
+                pin,
+                taken,
+            }) if !pin.access.is_none() => {
+                let part = pin.take(host, device);
+                *taken += u8::from(part.is_some());
+                Ok(Taken {
+                    handle,
+                    domid: *domid,
+                    flags: *flags,
+                    pin: part,
+                })
+            }
+            _ => Err(Status::BAD_HANDLE),
+        }
+    }
+
+    /// Puts parts back that could not be unmapped.
+    pub fn put_back(&mut self, part: Taken) {
+        if let Some(part_pin) = part.pin
+            && let Some(Slot::Used { pin, taken, .. }) = self.slots.get_mut(part.handle as usize)
+        {
+            pin.put_back(part_pin);
+            *taken -= 1;
+        }
+    }
+
+    /// Ends the unmapping of parts, and returns their pin, to be given back to the table that it came from once no TLB
+    /// holds the mapping any more. The handle is free once all parts are unmapped.
+    pub fn finish(&mut self, part: Taken) -> Option<Pin> {
+        let part_pin = part.pin?;
+        if let Some(Slot::Used { pin, taken, .. }) = self.slots.get_mut(part.handle as usize) {
+            *taken -= 1;
+            if *taken == 0 && pin.access.is_none() {
+                self.set_free(part.handle);
+            }
+        }
+        Some(part_pin)
+    }
+
+    /// Takes all of some mapping at or above `from`, for the end of the domain; `None` when there is none.
+    pub fn take_next(&mut self, from: Handle) -> Option<(Handle, Taken)> {
+        let handle = (from..self.slots.len() as u32).find(|handle| self.get(*handle).is_ok())?;
+        let taken = self.take(handle, true, true).ok()?;
+        Some((handle, taken))
+    }
+
+    fn set_free(&mut self, handle: Handle) {
+        if let Some(slot) = self.slots.get_mut(handle as usize) {
+            *slot = Slot::Free(self.free);
+            self.free = Some(handle);
+            self.used -= 1;
+        }
+    }
+}

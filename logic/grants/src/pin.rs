@@ -1,0 +1,154 @@
+//! Pins: uses of an entry.
+
+use xen_abi::GrantRef;
+use xen_abi::grant_table::{GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTMAP_READONLY};
+
+/// How an entry is used: by CPUs, by devices, or both; for reading only or also for writing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Access {
+    /// By CPUs: a mapping in page tables, or a copy.
+    pub host: bool,
+    /// By devices.
+    pub device: bool,
+    /// Not for writing.
+    pub read_only: bool,
+}
+
+impl Access {
+    /// The access that `GNTMAP_*` flags ask for.
+    pub const fn from_map_flags(flags: u32) -> Self {
+        Self {
+            host: flags & GNTMAP_HOST_MAP != 0,
+            device: flags & GNTMAP_DEVICE_MAP != 0,
+            read_only: flags & GNTMAP_READONLY != 0,
+        }
+    }
+
+    /// Access for a copy.
+    pub const fn copy(read_only: bool) -> Self {
+        Self {
+            host: true,
+            device: false,
+            read_only,
+        }
+    }
+
+    /// Whether it is no access at all.
+    pub const fn is_none(&self) -> bool {
+        !self.host && !self.device
+    }
+}
+
+/// What an entry is pinned for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To map the whole frame.
+    Map,
+    /// To copy from or to it.
+    Copy,
+}
+
+/// One use of an entry, to be given back to [`crate::GrantTable::unpin`] of the table that it came from.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a pin that is not given back keeps the entry in use for ever"]
+pub struct Pin {
+    pub(crate) reference: GrantRef,
+    pub(crate) access: Access,
+}
+
+impl Pin {
+    /// The entry.
+    pub fn reference(&self) -> GrantRef {
+        self.reference
+    }
+
+    /// The use.
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Takes a part out of the pin: the uses that are in both `host`, `device` and the pin. `None` if there are none.
+    pub(crate) fn take(&mut self, host: bool, device: bool) -> Option<Self> {
+        let access = Access {
+            host: host && self.access.host,
+            device: device && self.access.device,
+            read_only: self.access.read_only,
+        };
+        if access.is_none() {
+            return None;
+        }
+        self.access.host &= !access.host;
+        self.access.device &= !access.device;
+        Some(Self {
+            reference: self.reference,
+            access,
+        })
+    }
+
+    /// Undoes [`Self::take`].
+    pub(crate) fn put_back(&mut self, part: Self) {
+        self.access.host |= part.access.host;
+        self.access.device |= part.access.device;
+    }
+}
+
+/// Pins of one entry, by kind. Xen's limit: no kind is added to at 128 or more, so that none can overflow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Counts {
+    host_read: u8,
+    host_write: u8,
+    device_read: u8,
+    device_write: u8,
+}
+
+/// Most pins of a kind.
+pub(crate) const MAX_PINS: u8 = 128;
+
+impl Counts {
+    pub(crate) const NONE: Self = Self {
+        host_read: 0,
+        host_write: 0,
+        device_read: 0,
+        device_write: 0,
+    };
+
+    pub(crate) fn is_zero(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    pub(crate) fn has_writer(&self) -> bool {
+        self.host_write != 0 || self.device_write != 0
+    }
+
+    /// The counts with `access` added; `None` at the limit.
+    pub(crate) fn plus(mut self, access: Access) -> Option<Self> {
+        let (host, device) = self.kinds(access.read_only);
+        for (count, wanted) in [(host, access.host), (device, access.device)] {
+            if wanted {
+                if *count >= MAX_PINS {
+                    return None;
+                }
+                *count += 1;
+            }
+        }
+        Some(self)
+    }
+
+    /// Takes `access` off. Every [`Pin`] was counted, so no count can be 0 here; if one were, it would stay.
+    pub(crate) fn minus(&mut self, access: Access) {
+        let (host, device) = self.kinds(access.read_only);
+        for (count, held) in [(host, access.host), (device, access.device)] {
+            if held {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
+    fn kinds(&mut self, read_only: bool) -> (&mut u8, &mut u8) {
+        if read_only {
+            (&mut self.host_read, &mut self.device_read)
+        } else {
+            (&mut self.host_write, &mut self.device_write)
+        }
+    }
+}
