@@ -18,12 +18,17 @@ pub struct FlushClock(AtomicU64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// A CPU that has been given no translation yet: nothing is stale to it but what is stamped from now on.
+    pub const START: Self = Self(1);
+}
+
 /// When a frame was last in some use: the low half of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp(pub u32);
 
 impl FlushClock {
-    /// A clock at its start. CPUs that have not flushed yet are at `Epoch(0)`.
+    /// A clock at its start.
     pub const fn new() -> Self {
         // Not 0: a stamp of 0 must look older than the first flush.
         Self(AtomicU64::new(1))
@@ -76,7 +81,7 @@ mod tests {
     #[test]
     fn a_flush_after_the_stamp_settles_it() {
         let clock = FlushClock::new();
-        let never = Epoch(0);
+        let never = Epoch::START;
         let stamp = clock.now();
         assert!(clock.is_stale(never, stamp));
         let flushed = clock.tick();

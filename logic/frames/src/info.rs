@@ -58,8 +58,6 @@ pub(crate) mod count {
     pub(crate) const REFERENCES: u64 = 0xffff_ffff;
     /// Position of the owner's domain number.
     pub(crate) const OWNER_SHIFT: u32 = 32;
-    /// The owner's bits.
-    pub(crate) const OWNER: u64 = 0xffff << OWNER_SHIFT;
     /// The frame is RAM that the table manages. Clear: an entry that maps it holds no reference.
     pub(crate) const RAM: u64 = 1 << 48;
     /// One of the references stands for the owner's allocation (`PGC_allocated`).

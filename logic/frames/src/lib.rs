@@ -18,14 +18,43 @@
 #[cfg(test)]
 extern crate std;
 
+mod allocator;
 mod clock;
+mod descriptor;
 mod entry;
 mod environment;
 mod info;
+mod modify;
 mod table;
+mod types;
+mod validate;
 
+pub use allocator::{Allocator, Chunk, Lent, MAX_ORDER, OldContent, ReadyChunk};
 pub use clock::{Epoch, FlushClock, Stamp};
+pub use descriptor::check_descriptor;
 pub use entry::Entry;
 pub use environment::{Environment, IoAccess, TableMemory};
 pub use info::FrameInfo;
-pub use table::{DOMID_IO, DOMID_XEN, FrameList, FrameTable, LimboFrame, PageRef, PageType};
+pub use modify::{AccessBits, LockedTable, Owners};
+pub use table::{
+    DOMID_IO, DOMID_XEN, FrameList, FrameReport, FrameTable, Limbo, LimboFrame, PageRef,
+};
+pub use types::{PageType, Pending, RootRef, TypeError, TypedRef, Work};
+pub use validate::Validator;
+
+/// Entries in a page table.
+pub const ENTRIES: usize = 512;
+
+/// The slots of a top-level table that are the hypervisor's.
+pub const HYPERVISOR_SLOTS: core::ops::RangeInclusive<usize> = 256..=271;
+
+/// Whether `slot` of a top-level table is the hypervisor's.
+#[inline]
+pub const fn is_hypervisor_slot(slot: usize) -> bool {
+    slot >= 256 && slot <= 271
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

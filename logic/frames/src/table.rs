@@ -11,70 +11,34 @@ use addr::Mfn;
 
 use crate::clock::{FlushClock, Stamp};
 use crate::info::{FrameInfo, NO_FRAME, count, kind};
+use crate::types::PageType;
 
 /// The owner of frames that are the hypervisor's.
 pub const DOMID_XEN: u16 = 0x7ff2;
 /// The owner of frames that are device memory.
 pub const DOMID_IO: u16 = 0x7ff1;
 
-/// What a frame is used as (`PGT_*`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum PageType {
-    /// Nothing in particular: read-only mappings need no type.
-    None = 0,
-    /// Page table, lowest level.
-    L1 = 1,
-    /// Page table.
-    L2 = 2,
-    /// Page table.
-    L3 = 3,
-    /// Page table, top level.
-    L4 = 4,
-    /// Holds segment descriptors.
-    Descriptors = 5,
-    /// May be mapped writable.
-    Writable = 7,
-}
-
-impl PageType {
-    /// The type of a table of `level` 1 to 4.
-    pub const fn table(level: u32) -> Option<Self> {
-        match level {
-            1 => Some(Self::L1),
-            2 => Some(Self::L2),
-            3 => Some(Self::L3),
-            4 => Some(Self::L4),
-            _ => None,
-        }
-    }
-
-    /// The level of a table; 0 for what is no table.
-    pub const fn level(self) -> u32 {
-        match self {
-            Self::L1 => 1,
-            Self::L2 => 2,
-            Self::L3 => 3,
-            Self::L4 => 4,
-            _ => 0,
-        }
-    }
-
-    pub(crate) const fn bits(self) -> u64 {
-        (self as u64) << kind::TYPE_SHIFT
-    }
-
-    pub(crate) const fn of(word: u64) -> Self {
-        match (word & kind::TYPE) >> kind::TYPE_SHIFT {
-            1 => Self::L1,
-            2 => Self::L2,
-            3 => Self::L3,
-            4 => Self::L4,
-            5 => Self::Descriptors,
-            7 => Self::Writable,
-            _ => Self::None,
-        }
-    }
+/// What is known of a frame at some moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameReport {
+    /// Its owner, if it has references.
+    pub owner: u16,
+    /// Its references.
+    pub references: u32,
+    /// It is RAM that the table manages.
+    pub is_ram: bool,
+    /// One of the references is the owner's allocation.
+    pub is_allocated: bool,
+    /// Its type; without type references, the last one it had.
+    pub page_type: PageType,
+    /// Its type references.
+    pub type_references: u32,
+    /// One of the type references is a pin.
+    pub is_pinned: bool,
+    /// Its content is checked.
+    pub is_validated: bool,
+    /// The entries that hold references, if it is a table half checked or half undone.
+    pub partial_entries: Option<usize>,
 }
 
 /// All frames of the machine, by number.
@@ -134,11 +98,23 @@ impl<'t> FrameTable<'t> {
         Some((count::owner(word), word as u32))
     }
 
-    /// The type of `frame`, the number of its type references, and whether it is pinned, at this
-    /// moment. For reports.
-    pub fn page_type(&self, frame: Mfn) -> Option<(PageType, u32, bool)> {
-        let word = self.info(frame)?.kind.load(Ordering::Acquire);
-        Some((PageType::of(word), word as u32, word & kind::PINNED != 0))
+    /// All that is known of `frame` at this moment. For reports and tests.
+    pub fn report(&self, frame: Mfn) -> Option<FrameReport> {
+        let info = self.info(frame)?;
+        let count_word = info.count.load(Ordering::Acquire);
+        let kind_word = info.kind.load(Ordering::Acquire);
+        Some(FrameReport {
+            owner: count::owner(count_word),
+            references: count_word as u32,
+            is_ram: count_word & count::RAM != 0,
+            is_allocated: count_word & count::ALLOCATED != 0,
+            page_type: PageType::of(kind_word),
+            type_references: kind_word as u32,
+            is_pinned: kind_word & kind::PINNED != 0,
+            is_validated: kind_word & kind::VALIDATED != 0,
+            partial_entries: (kind_word & kind::PARTIAL != 0)
+                .then(|| crate::types::progress(kind_word)),
+        })
     }
 
     /// Marks RAM as the hypervisor's own, for good (or until the allocator is given it): nobody can get a
