@@ -32,6 +32,9 @@ fn in_hypervisor(_frame: &HostFrame) {
 
 /// NMIs are the hardware domain's, which owns the devices that raise them: its first vCPU is told.
 fn pass_on() {
+    if crate::irq::is_stopping() {
+        platform_cpu::halt_forever();
+    }
     // Reading the reason has no effect on the machine.
     let reason = ports::inb(REASON_PORT);
     if let Some(domain) = domains::hardware()

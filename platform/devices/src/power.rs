@@ -95,3 +95,79 @@ pub fn reset(fadt: Option<ResetPort>, ports: &impl Ports, mut delay_ns: impl FnM
         delay_ns(10_000_000);
     }
 }
+
+/// Finds the sleep types of soft off (`\_S5`) in the bytes of a DSDT, without interpreting it: the object is a
+/// package of constants on every machine known (ACPI §7.4.2, encodings §20.2). `None` if it is not there so.
+pub fn find_soft_off(dsdt: &[u8]) -> Option<(u8, u8)> {
+    const NAME_OP: u8 = 0x08;
+    const ROOT: u8 = b'\\';
+    const PACKAGE_OP: u8 = 0x12;
+    let (at, _) = dsdt.windows(5).enumerate().find(|&(at, window)| {
+        let Some(name) = window.strip_suffix(&[PACKAGE_OP]) else {
+            return false;
+        };
+        let before = |n: usize| at.checked_sub(n).and_then(|at| dsdt.get(at)).copied();
+        name == b"_S5_"
+            && (before(1) == Some(NAME_OP) || (before(1) == Some(ROOT) && before(2) == Some(NAME_OP)))
+    })?;
+    let mut rest = dsdt.get(at + 5..)?;
+    // The package's length: the top two bits of the first byte count the bytes that follow it.
+    let length_bytes = usize::from(*rest.first()? >> 6) + 1;
+    rest = rest.get(length_bytes..)?;
+    let (&count, mut rest) = rest.split_first()?;
+    if count < 2 {
+        return None;
+    }
+    let mut constant = || {
+        let (&prefix, after) = rest.split_first()?;
+        let (value, after) = match prefix {
+            // ZeroOp, OneOp.
+            0x00 | 0x01 => (prefix, after),
+            // BytePrefix, WordPrefix, DWordPrefix: the low byte counts.
+            0x0a => (*after.first()?, after.get(1..)?),
+            0x0b => (*after.first()?, after.get(2..)?),
+            0x0c => (*after.first()?, after.get(4..)?),
+            _ => return None,
+        };
+        rest = after;
+        (value < 8).then_some(value)
+    };
+    Some((constant()?, constant()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn soft_off_is_found() {
+        let name = |package: &[u8]| {
+            let mut bytes = std::vec![0x5b, 0x80, 0x08];
+            bytes.extend(b"_S5_");
+            bytes.extend(package);
+            bytes
+        };
+        // Package (4) { 5, 5, 0, 0 }, as on PIIX; Package (4) { 0, 0, 0, 0 }, as in QEMU.
+        let piix = name(&[0x12, 0x0a, 0x04, 0x0a, 0x05, 0x0a, 0x05, 0x00, 0x00]);
+        assert_eq!(find_soft_off(&piix), Some((5, 5)));
+        let qemu = name(&[0x12, 0x06, 0x04, 0x00, 0x00, 0x00, 0x00]);
+        assert_eq!(find_soft_off(&qemu), Some((0, 0)));
+        // A length of two bytes.
+        let long = name(&[0x12, 0x4a, 0x00, 0x04, 0x01, 0x0b, 0x07, 0x00, 0x00]);
+        assert_eq!(find_soft_off(&long), Some((1, 7)));
+        let mut at_root = std::vec![0x08, b'\\'];
+        at_root.extend(b"_S5_");
+        at_root.extend([0x12, 0x06, 0x04, 0x01, 0x00, 0x00, 0x00]);
+        assert_eq!(find_soft_off(&at_root), Some((1, 0)));
+    }
+
+    #[test]
+    fn nonsense_is_not_soft_off() {
+        assert_eq!(find_soft_off(b"\x08_S5_\x12\x06\x04\x0a\x09\x00\x00"), None);
+        assert_eq!(find_soft_off(b"\x08_S5_\x12\x06\x04\x5b\x09\x00\x00"), None);
+        assert_eq!(find_soft_off(b"\x08_S5_\x12\x06\x01\x00"), None);
+        assert_eq!(find_soft_off(b"\x08_S5_\x12"), None);
+        assert_eq!(find_soft_off(b"xx_S5_\x12\x06\x04\x00\x00\x00\x00"), None);
+        assert_eq!(find_soft_off(b""), None);
+    }
+}

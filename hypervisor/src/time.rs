@@ -1,0 +1,352 @@
+//! Time: the hypervisor's clock, the clocks that guests read without calling, and the one-shot timer.
+//!
+//! The clock counts nanoseconds from the moment it is set up, by the TSC, whose frequency is measured against a
+//! reference clock. Guests get the same two numbers that [`now`] uses (`vcpu_time_info`), so a time that a
+//! guest computes is the hypervisor's own to the bit. Source: public/xen.h; the versions of both published
+//! structures are odd while they change.
+
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicBool, Ordering, fence};
+
+use addr::Vaddr;
+use boot_info::acpi::{Fadt, Hpet as HpetTable, RegisterSpace};
+use boot_info::config::ClockSource;
+use platform_cpu::control::{cpuid, rdtsc};
+use platform_cpu::guest;
+use platform_cpu::lock::{Once, SpinLock};
+use platform_devices::clock::{Hpet, Pit, PmTimer, ReferenceClock};
+use platform_devices::rtc::CmosRtc;
+use platform_devices::scale::{NANOSECONDS, Scale};
+use platform_memory::Mmio;
+use xen_abi::errno::Errno;
+use xen_abi::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, XEN_PVCLOCK_TSC_STABLE_BIT};
+
+use crate::console::ALWAYS;
+use crate::cpu::Cpu;
+use crate::domain::Domain;
+use crate::vcpu::Vcpu;
+use crate::{domains, irq, ranks};
+
+/// Bytes of an HPET's registers.
+const HPET_BYTES: u64 = 0x400;
+/// How long the TSC and the local APIC's timer are measured.
+const CALIBRATION_NS: u64 = 25_000_000;
+
+struct Clock {
+    reference: ReferenceClock<Mmio>,
+    tsc_hz: u64,
+    timer_hz: u64,
+    /// TSC at time 0.
+    tsc_base: u64,
+    /// TSC to nanoseconds.
+    scale: Scale,
+    /// Nanoseconds to TSC.
+    to_tsc: Scale,
+    /// Nanoseconds to counts of the local APIC's timer.
+    to_count: Scale,
+}
+
+static CLOCK: Once<Clock> = Once::new();
+/// Whether the TSCs of all CPUs run alike and never stop: guests then need no common last value.
+static STABLE: AtomicBool = AtomicBool::new(false);
+/// Nanoseconds from 1970 to time 0.
+static WALL_CLOCK: SpinLock<u64> = SpinLock::new(ranks::WALL_CLOCK, 0);
+
+/// Nanoseconds since the clock was set up; 0 before.
+#[inline]
+pub fn now() -> u64 {
+    match CLOCK.get() {
+        Some(clock) => clock.scale.apply(rdtsc().wrapping_sub(clock.tsc_base)),
+        None => 0,
+    }
+}
+
+/// Picks a reference clock: the wanted one if it works, else the best.
+fn find_reference(
+    wanted: Option<ClockSource>,
+    hpet: Option<&HpetTable>,
+    fadt: Option<&Fadt>,
+) -> ReferenceClock<Mmio> {
+    let hpet = || {
+        let registers = irq::device_memory(hpet?.address, HPET_BYTES)?;
+        Some(ReferenceClock::Hpet(Hpet::start(registers)?))
+    };
+    let pm_timer = || {
+        let fadt = fadt?;
+        let address = fadt
+            .pm_timer
+            .filter(|address| address.space == RegisterSpace::Port)?;
+        let port = u16::try_from(address.address).ok()?;
+        Some(ReferenceClock::PmTimer(PmTimer::new(
+            port,
+            fadt.pm_timer_is_32_bit,
+        )))
+    };
+    let pit = || Some(ReferenceClock::Pit(Pit::start()));
+    let named = match wanted {
+        Some(ClockSource::Hpet) => hpet(),
+        Some(ClockSource::Acpi) => pm_timer(),
+        Some(ClockSource::Pit) => pit(),
+        Some(ClockSource::Tsc) | None => None,
+    };
+    if named.is_none() && wanted.is_some_and(|source| source != ClockSource::Tsc) {
+        log::warn!("clocksource={wanted:?}: this machine has none, using another");
+    }
+    let works = |clock: &ReferenceClock<Mmio>| clock.is_running();
+    named
+        .filter(works)
+        .or_else(|| hpet().filter(works))
+        .or_else(|| pm_timer().filter(works))
+        .unwrap_or_else(|| ReferenceClock::Pit(Pit::start()))
+}
+
+/// Sets the clock up; this CPU's local APIC is enabled already.
+///
+/// # Errors
+/// What is missing: without a timer nothing can run.
+pub fn init(
+    wanted: Option<ClockSource>,
+    hpet: Option<&HpetTable>,
+    fadt: Option<&Fadt>,
+) -> Result<(), &'static str> {
+    let reference = find_reference(wanted, hpet, fadt);
+    if !reference.is_running() {
+        return Err("no HPET, ACPI PM timer or PIT counts on this machine");
+    }
+    let lapic = irq::lapic().ok_or("there is no local APIC")?;
+    // Short enough for the narrowest counter to wrap at most once.
+    let window = CALIBRATION_NS.min(reference.wrap_ns() / 2);
+    lapic.free_run();
+    let counters = || [rdtsc(), u64::from(u32::MAX - lapic.count())];
+    let first = reference.sample(counters, rdtsc);
+    reference.delay_ns(window);
+    let second = reference.sample(counters, rdtsc);
+    lapic.stop_timer();
+    let [tsc_hz, timer_hz] = second.frequencies(&first, &reference, [64, 32]);
+    let tsc_hz = tsc_hz.ok_or("the TSC does not count")?;
+    let timer_hz = timer_hz.ok_or("the local APIC's timer does not count")?;
+    let scales = (
+        Scale::ticks_to_ns(tsc_hz),
+        Scale::ns_to_ticks(tsc_hz),
+        Scale::ns_to_ticks(timer_hz),
+    );
+    let (Some(scale), Some(to_tsc), Some(to_count)) = scales else {
+        return Err("the TSC's frequency makes no sense");
+    };
+    let clock = Clock {
+        reference,
+        tsc_hz,
+        timer_hz,
+        tsc_base: rdtsc(),
+        scale,
+        to_tsc,
+        to_count,
+    };
+    if CLOCK.set(clock).is_err() {
+        return Err("the clock is set up twice");
+    }
+    // CPUID 8000_0007 EDX bit 8: the TSC runs at one rate in all power states.
+    let invariant = cpuid(0x8000_0000, 0).eax >= 0x8000_0007 && cpuid(0x8000_0007, 0).edx & 1 << 8 != 0;
+    STABLE.store(invariant, Ordering::Relaxed);
+    if let Some(clock) = CLOCK.get() {
+        log::info!(
+            "Platform timer is {}.{:03}MHz {}",
+            clock.reference.frequency() / 1_000_000,
+            clock.reference.frequency() / 1000 % 1000,
+            clock.reference.name()
+        );
+        log::info!(
+            "Detected {}.{:03} MHz processor, local APIC timer {}.{:03} MHz",
+            tsc_hz / 1_000_000,
+            tsc_hz / 1000 % 1000,
+            timer_hz / 1_000_000,
+            timer_hz / 1000 % 1000,
+        );
+    }
+    Ok(())
+}
+
+/// Starts this CPU's timer; it fires first when something is due.
+pub fn init_cpu_timer() {
+    if let Some(lapic) = irq::lapic() {
+        lapic.enable_timer(irq::vector::TIMER);
+    }
+}
+
+/// TSC frequency in Hz; 0 before [`init`].
+pub fn tsc_frequency() -> u64 {
+    CLOCK.get().map_or(0, |clock| clock.tsc_hz)
+}
+
+/// Whether the TSC is the same on all CPUs and never stops, for CPUID's time leaf.
+pub fn tsc_is_stable() -> bool {
+    STABLE.load(Ordering::Relaxed)
+}
+
+/// Waits at least `ns` by the reference clock: for hardware, during boot and shutdown.
+pub fn delay_ns(ns: u64) {
+    match CLOCK.get() {
+        Some(clock) => clock.reference.delay_ns(ns),
+        None => ReferenceClock::<Mmio>::Pit(Pit::start()).delay_ns(ns),
+    }
+}
+
+/// Sets this CPU's timer for the next thing that is due on it.
+#[inline]
+pub fn program_timer(cpu: &mut Cpu) {
+    let next = cpu.timers.next_deadline();
+    if next != cpu.programmed {
+        cpu.programmed = next;
+        set_timer(next);
+    }
+}
+
+fn set_timer(deadline: Option<u64>) {
+    let (Some(clock), Some(lapic)) = (CLOCK.get(), irq::lapic()) else {
+        return;
+    };
+    let Some(deadline) = deadline else {
+        lapic.stop_timer();
+        return;
+    };
+    // One tick more: an interrupt that comes early would have to be set again.
+    if lapic.has_deadline() {
+        let ticks = clock.to_tsc.apply_saturating(deadline).saturating_add(1);
+        lapic.set_deadline(clock.tsc_base.saturating_add(ticks));
+    } else {
+        let ahead = deadline.saturating_sub(now());
+        let count = clock.to_count.apply_saturating(ahead).saturating_add(1);
+        // Farther off than the counter reaches: it fires early, and is set again.
+        lapic.set_count(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+}
+
+/// What tells a guest the time on any CPU, apart from the version.
+fn time_info() -> VcpuTimeInfo {
+    let (tsc_timestamp, mul, shift) = match CLOCK.get() {
+        Some(clock) => (clock.tsc_base, clock.scale.mul(), clock.scale.shift()),
+        None => (0, 0, 0),
+    };
+    VcpuTimeInfo {
+        version: 0,
+        pad0: 0,
+        tsc_timestamp,
+        system_time: 0,
+        tsc_to_system_mul: mul,
+        tsc_shift: shift,
+        flags: if tsc_is_stable() {
+            XEN_PVCLOCK_TSC_STABLE_BIT as u8
+        } else {
+            0
+        },
+        pad1: [0; 2],
+    }
+}
+
+/// Publishes the clock to a vCPU: in its `vcpu_info`, and in the area that it registered, whose address space is
+/// loaded.
+pub fn update_vcpu_time(vcpu: &Vcpu) {
+    let mut info = time_info();
+    let (page, offset) = vcpu.info().place();
+    let page = platform_memory::map(page);
+    let at = offset + offset_of!(VcpuInfo, time);
+    let version_at = at + offset_of!(VcpuTimeInfo, version);
+    let version = page.load_u32(version_at) | 1;
+    // Stores become visible in their order on x86; the fences keep the compiler to it.
+    page.store_u32(version_at, version);
+    fence(Ordering::Release);
+    page.store_u64(at + offset_of!(VcpuTimeInfo, tsc_timestamp), info.tsc_timestamp);
+    page.store_u64(at + offset_of!(VcpuTimeInfo, system_time), info.system_time);
+    page.store_u32(at + offset_of!(VcpuTimeInfo, tsc_to_system_mul), info.tsc_to_system_mul);
+    page.store_u8(at + offset_of!(VcpuTimeInfo, tsc_shift), info.tsc_shift as u8);
+    page.store_u8(at + offset_of!(VcpuTimeInfo, flags), info.flags);
+    fence(Ordering::Release);
+    page.store_u32(version_at, version.wrapping_add(1));
+
+    let area = vcpu.time_area();
+    if area != 0 {
+        info.version = version;
+        let area = Vaddr::new(area);
+        // A guest that unmapped its area does without.
+        if guest::write(area, &info).is_ok() {
+            info.version = version.wrapping_add(1);
+            let _ = guest::write(area, &info.version);
+        }
+    }
+}
+
+/// Reads the machine's clock as the wall clock; `century` is the FADT's register for it.
+pub fn init_wall_clock(century: Option<u8>) {
+    match CmosRtc::new(century.unwrap_or(0)).read() {
+        Some(seconds) => {
+            let since_1970 = seconds.saturating_mul(NANOSECONDS);
+            *WALL_CLOCK.lock() = since_1970.saturating_sub(now());
+            log::info!("Wallclock source: CMOS RTC, {seconds} s since 1970");
+        }
+        None => log::warn!("the machine's real-time clock gives no date; the wall clock starts in 1970"),
+    }
+}
+
+/// Sets the wall clock: it was `seconds` and `nanoseconds` after 1970 at `system_time`. All domains see it.
+///
+/// # Errors
+/// `EINVAL` for a time that is none.
+pub fn set_wall_clock(seconds: u64, nanoseconds: u32, system_time: u64) -> Result<(), Errno> {
+    let at_zero = seconds
+        .checked_mul(NANOSECONDS)
+        .and_then(|time| time.checked_add(nanoseconds.into()))
+        .and_then(|time| time.checked_sub(system_time))
+        .ok_or(Errno::EINVAL)?;
+    *WALL_CLOCK.lock() = at_zero;
+    domains::for_each(|domain| update_wall_clock(domain));
+    Ok(())
+}
+
+/// Wall clock now, in nanoseconds since 1970.
+pub fn wall_clock() -> u64 {
+    let at_zero = *WALL_CLOCK.lock();
+    at_zero.saturating_add(now())
+}
+
+/// Publishes the wall clock to a domain, in its shared info page.
+pub fn update_wall_clock(domain: &Domain) {
+    // The lock is held throughout: two updates must not mix.
+    let at_zero = WALL_CLOCK.lock();
+    let time = at_zero.saturating_add_signed(domain.time_offset.load(Ordering::Relaxed));
+    let (seconds, nanoseconds) = (time / NANOSECONDS, (time % NANOSECONDS) as u32);
+    let page = platform_memory::map(&domain.shared_info);
+    let version_at = offset_of!(SharedInfo, wc_version);
+    let version = page.load_u32(version_at) | 1;
+    page.store_u32(version_at, version);
+    fence(Ordering::Release);
+    page.store_u32(offset_of!(SharedInfo, wc_sec), seconds as u32);
+    page.store_u32(offset_of!(SharedInfo, wc_nsec), nanoseconds);
+    page.store_u32(offset_of!(SharedInfo, wc_sec_hi), (seconds >> 32) as u32);
+    fence(Ordering::Release);
+    page.store_u32(version_at, version.wrapping_add(1));
+}
+
+/// Debug key: the clock and this CPU's timers.
+pub fn dump(cpu: &Cpu) {
+    let now = now();
+    log::info!(target: ALWAYS, "Dumping timer queues:");
+    if let Some(clock) = CLOCK.get() {
+        log::info!(
+            target: ALWAYS,
+            "reference {} {} Hz, TSC {} Hz (mul {:#x} shift {}), APIC timer {} Hz, NOW={now}",
+            clock.reference.name(),
+            clock.reference.frequency(),
+            clock.tsc_hz,
+            clock.scale.mul(),
+            clock.scale.shift(),
+            clock.timer_hz,
+        );
+    }
+    log::info!(
+        target: ALWAYS,
+        "CPU{:02}: next deadline {:?}, programmed {:?}",
+        cpu.id,
+        cpu.timers.next_deadline().map(|at| at.wrapping_sub(now) as i64),
+        cpu.programmed.map(|at| at.wrapping_sub(now) as i64),
+    );
+}
