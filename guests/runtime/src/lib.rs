@@ -1,0 +1,162 @@
+//! What every test guest needs: an entry point with Xen's ELF notes, hypercalls, the console, and a way to end.
+//!
+//! A guest is a 64-bit paravirtual kernel of one file: it defines `fn guest_main(&'static StartInfo)` through
+//! [`guest!`], prints what it finds, and ends with [`pass`] or [`fail`], which leave QEMU by its debug exit
+//! device. Sources: public/xen.h, public/elfnote.h.
+
+#![no_std]
+// UNSAFETY: a guest is a kernel: entry code, hypercalls with raw pointers, page tables.
+#![allow(unsafe_code)]
+
+pub mod console;
+pub mod hypercalls;
+
+pub use hypercalls::hypercall;
+pub use xen_abi;
+
+use core::arch::global_asm;
+use xen_abi::start_info::StartInfo;
+
+/// Size of the boot stack in bytes.
+pub const STACK_BYTES: usize = 64 << 10;
+
+global_asm!(
+    ".pushsection .text.start, \"ax\"",
+    ".globl _start",
+    "_start:",
+    "cld",
+    "lea rsp, [rip + guest_stack_end]",
+    "xor ebp, ebp",
+    "mov rdi, rsi",
+    "call guest_entry",
+    "ud2",
+    ".popsection",
+    ".pushsection .bss",
+    ".balign 16",
+    "guest_stack:",
+    ".skip {stack}",
+    "guest_stack_end:",
+    ".popsection",
+    // ELF notes (public/elfnote.h): name size, description size, type, "Xen\0", description.
+    ".pushsection .note.Xen, \"a\", @note",
+    ".balign 4",
+    ".macro note_text type, text:vararg",
+    ".long 4, 2f - 1f, \\type",
+    ".asciz \"Xen\"",
+    "1: .asciz \\text",
+    "2: .balign 4",
+    ".endm",
+    ".macro note_word type, value",
+    ".long 4, 8, \\type",
+    ".asciz \"Xen\"",
+    ".quad \\value",
+    ".endm",
+    "note_text 6, \"xenolith-test\"",
+    "note_text 7, \"1\"",
+    "note_text 5, \"xen-3.0\"",
+    "note_text 8, \"generic\"",
+    "note_text 9, \"yes\"",
+    "note_word 3, 0",
+    "note_word 4, 0",
+    "note_word 1, _start",
+    "note_word 2, hypercall_page",
+    ".popsection",
+    ".pushsection .text, \"ax\"",
+    ".balign 4096",
+    ".globl hypercall_page",
+    "hypercall_page: .skip 4096",
+    ".popsection",
+    stack = const STACK_BYTES,
+);
+
+unsafe extern "Rust" {
+    fn guest_main(info: &'static StartInfo);
+}
+
+/// First Rust code of the guest.
+#[unsafe(no_mangle)]
+extern "sysv64" fn guest_entry(info: &'static StartInfo) -> ! {
+    // SAFETY: `guest!` defines it with this type.
+    unsafe { guest_main(info) };
+    pass()
+}
+
+/// Defines the guest's main function.
+#[macro_export]
+macro_rules! guest {
+    ($main:path) => {
+        /// Called by the runtime.
+        #[unsafe(no_mangle)]
+        fn guest_main(info: &'static $crate::xen_abi::start_info::StartInfo) {
+            let main: fn(&'static $crate::xen_abi::start_info::StartInfo) = $main;
+            main(info);
+        }
+
+        #[panic_handler]
+        fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::println!("PANIC: {info}");
+            $crate::fail()
+        }
+    };
+}
+
+/// QEMU's `isa-debug-exit` device: the status is twice the value, plus one.
+const DEBUG_EXIT_PORT: u16 = 0xf4;
+const EXIT_PASS: u32 = 0x10;
+const EXIT_FAIL: u32 = 0x11;
+
+/// Ends the test: what it checked holds.
+pub fn pass() -> ! {
+    println!("GUEST PASS");
+    end(EXIT_PASS)
+}
+
+/// Ends the test: something it checked does not hold.
+pub fn fail() -> ! {
+    println!("GUEST FAIL");
+    end(EXIT_FAIL)
+}
+
+fn end(value: u32) -> ! {
+    hypercalls::set_iopl(1);
+    // SAFETY: the port is the debug exit's or nobody's.
+    unsafe {
+        core::arch::asm!("out dx, eax", in("dx") DEBUG_EXIT_PORT, in("eax") value, options(nomem, nostack));
+    }
+    hypercalls::shutdown(if value == EXIT_PASS { 0 } else { 3 })
+}
+
+/// Ends the test unless `condition` holds, naming what was expected.
+#[macro_export]
+macro_rules! check {
+    ($condition:expr) => {
+        if !$condition {
+            $crate::println!(
+                "check failed at {}:{}: {}",
+                file!(),
+                line!(),
+                stringify!($condition)
+            );
+            $crate::fail();
+        }
+    };
+}
+
+/// Ends the test unless both are equal, showing them.
+#[macro_export]
+macro_rules! check_eq {
+    ($left:expr, $right:expr) => {{
+        let (left, right) = ($left, $right);
+        if left != right {
+            $crate::println!(
+                "check failed at {}:{}: {} is {:?}, not {:?}",
+                file!(),
+                line!(),
+                stringify!($left),
+                left,
+                right
+            );
+            $crate::fail();
+        }
+    }};
+}
