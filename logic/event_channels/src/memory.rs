@@ -8,23 +8,23 @@ use xen_abi::shared_info::VcpuInfo;
 /// The shared info page of a domain, and where each vCPU's `vcpu_info` is.
 pub trait DomainMemory {
     /// A mapped frame.
-    type Page: SharedPage;
+    type Page<'a>: SharedPage
+    where
+        Self: 'a;
 
     /// The page that holds `struct shared_info`, at offset 0.
-    fn shared_info(&self) -> &Self::Page;
+    fn shared_info(&self) -> Self::Page<'_>;
 
-    /// Calls `access` with the page and the offset of a vCPU's `struct vcpu_info`; `None` if it has none yet.
+    /// The page that holds a vCPU's `struct vcpu_info`, and the offset there; `None` if it has none yet.
     /// (Whoever gives it one later must then mark all events as pending there.)
-    fn with_vcpu_info<R>(
-        &self,
-        vcpu: u32,
-        access: impl FnOnce(&Self::Page, usize) -> R,
-    ) -> Option<R>;
+    fn vcpu_info(&self, vcpu: u32) -> Option<(Self::Page<'_>, usize)>;
 }
 
 /// Sets `evtchn_upcall_pending` of a vCPU. Returns whether that was clear, so that the vCPU has to be kicked.
 pub(crate) fn mark_upcall(memory: &impl DomainMemory, vcpu: u32) -> bool {
-    memory.with_vcpu_info(vcpu, mark_upcall_at).unwrap_or(false)
+    memory
+        .vcpu_info(vcpu)
+        .is_some_and(|(page, offset)| mark_upcall_at(&page, offset))
 }
 
 /// [`mark_upcall`] for the `vcpu_info` at an offset of a page.

@@ -73,9 +73,9 @@ pub(crate) fn unmask(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) ->
 /// whether the vCPU has to be kicked.
 fn select(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) -> bool {
     let bit = 1u64 << (port / 64);
-    let kick = memory.with_vcpu_info(vcpu, |page, offset| {
-        let selector = offset + offset_of!(VcpuInfo, evtchn_pending_sel);
-        page.fetch_or64(selector, bit) & bit == 0 && mark_upcall_at(page, offset)
-    });
-    kick.unwrap_or(false)
+    let Some((page, offset)) = memory.vcpu_info(vcpu) else {
+        return false;
+    };
+    let selector = offset + offset_of!(VcpuInfo, evtchn_pending_sel);
+    page.fetch_or64(selector, bit) & bit == 0 && mark_upcall_at(&page, offset)
 }

@@ -41,3 +41,30 @@ pub trait SharedPage {
     /// Keeps only `bits` of a 64-bit word; returns the value before.
     fn fetch_and64(&self, offset: usize, bits: u64) -> u64;
 }
+
+impl<T: SharedPage + ?Sized> SharedPage for &T {
+    fn load32(&self, offset: usize) -> u32 {
+        (**self).load32(offset)
+    }
+    fn store32(&self, offset: usize, value: u32) {
+        (**self).store32(offset, value);
+    }
+    fn compare_exchange32(&self, offset: usize, current: u32, new: u32) -> Result<u32, u32> {
+        (**self).compare_exchange32(offset, current, new)
+    }
+    fn fetch_or32(&self, offset: usize, bits: u32) -> u32 {
+        (**self).fetch_or32(offset, bits)
+    }
+    fn fetch_and32(&self, offset: usize, bits: u32) -> u32 {
+        (**self).fetch_and32(offset, bits)
+    }
+    fn load64(&self, offset: usize) -> u64 {
+        (**self).load64(offset)
+    }
+    fn fetch_or64(&self, offset: usize, bits: u64) -> u64 {
+        (**self).fetch_or64(offset, bits)
+    }
+    fn fetch_and64(&self, offset: usize, bits: u64) -> u64 {
+        (**self).fetch_and64(offset, bits)
+    }
+}
