@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::command::run_quietly;
+use crate::debian::Kernel;
 use crate::initramfs::{self, Extras};
 use crate::machine::{self, Boot, MachineOptions};
 use crate::session::{self, End, Outcome, Plan};
@@ -70,7 +71,7 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     setup(Need::Run)?;
     let directory = RunDirectory::new()?;
     if options.script.is_none() {
-        let (qemu, _) = prepare(options, &directory)?;
+        let qemu = prepare(options, &directory)?;
         session::interactive(qemu, options.log.as_deref())?;
         return Ok(0);
     }
@@ -88,12 +89,13 @@ pub(crate) fn run_script(
     directory: &RunDirectory,
     echo_script: bool,
 ) -> Result<Outcome> {
-    let (qemu, _) = prepare(options, directory)?;
+    let qemu = prepare(options, directory)?;
     let plan = Plan {
         log: options.log.clone(),
         timeout: Some(Duration::from_secs(options.timeout.unwrap_or(600))),
         echo_script,
         until: None,
+        linger: Duration::ZERO,
     };
     session::unattended(qemu, directory, &plan)
 }
@@ -165,38 +167,49 @@ fn uncompressed(path: &Path, directory: &RunDirectory) -> Result<PathBuf> {
     Ok(directory.join("hypervisor"))
 }
 
-/// Gathers all parts; gives QEMU's command without its channels, and what is booted.
-pub(crate) fn prepare(options: &Options, directory: &RunDirectory) -> Result<(Command, Boot)> {
-    let hypervisor = Hypervisor::find(options.hypervisor.as_deref(), directory)?;
-    let kernel = debian::kernel(&options.kernel)?;
+/// What a domain 0 is booted from.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) hypervisor: Hypervisor,
+    pub(crate) kernel: Kernel,
+    pub(crate) initrd: PathBuf,
+}
+
+impl Parts {
+    /// Builds or fetches all; the server that domain 0 fetches from runs from now on.
+    pub(crate) fn gather(options: &Options, directory: &RunDirectory) -> Result<Parts> {
+        let hypervisor = Hypervisor::find(options.hypervisor.as_deref(), directory)?;
+        let kernel = debian::kernel(&options.kernel)?;
+        let tools = image::build_tools()?;
+        let initrd = directory.join("initramfs");
+        let extras = extras(options, &hypervisor, &tools)?;
+        fs::write(&initrd, initramfs::build(&kernel, &tools, &extras)?)?;
+        Ok(Parts {
+            hypervisor,
+            kernel,
+            initrd,
+        })
+    }
+}
+
+fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Result<Extras> {
     let port = host_server::start()?;
-    let tools = image::build_tools()?;
     let tool_names: Vec<String> = tools
         .iter()
         .filter_map(|tool| Some(tool.file_name()?.to_string_lossy().into_owned()))
         .collect();
-    let mut machine = options.machine.clone();
-    if options.rootfs == Rootfs::Debian {
-        machine
-            .disk
-            .insert(0, debian_root::overlay(directory)?.display().to_string());
-    }
-    let extras = Extras {
+    let hypervisor_name = match hypervisor {
+        Hypervisor::Bare => "none",
+        Hypervisor::Image { name, .. } => name,
+    };
+    let setting = |name: &str, value: String| (name.to_owned(), value);
+    Ok(Extras {
         settings: vec![
-            (
-                "ROOT".to_owned(),
-                format!("{:?}", options.rootfs).to_lowercase(),
-            ),
-            ("HOST".to_owned(), format!("10.0.2.2:{port}")),
-            ("HOST_E1000".to_owned(), format!("10.0.3.2:{port}")),
-            ("OUR_TOOLS".to_owned(), tool_names.join(" ")),
-            (
-                "HYPERVISOR".to_owned(),
-                match &hypervisor {
-                    Hypervisor::Bare => "none".to_owned(),
-                    Hypervisor::Image { name, .. } => name.clone(),
-                },
-            ),
+            setting("ROOT", format!("{:?}", options.rootfs).to_lowercase()),
+            setting("HOST", format!("10.0.2.2:{port}")),
+            setting("HOST_E1000", format!("10.0.3.2:{port}")),
+            setting("OUR_TOOLS", tool_names.join(" ")),
+            setting("HYPERVISOR", hypervisor_name.to_owned()),
         ],
         script: options.script.clone(),
         files: options
@@ -204,17 +217,30 @@ pub(crate) fn prepare(options: &Options, directory: &RunDirectory) -> Result<(Co
             .iter()
             .map(|word| source_and_target(word))
             .collect::<Result<_>>()?,
-    };
-    let initrd = directory.join("initramfs");
-    fs::write(&initrd, initramfs::build(&kernel, &tools, &extras)?)?;
-    let boot = boot(options, &hypervisor, &kernel.image, &initrd);
-    Ok((machine::qemu(&machine, &boot), boot))
+    })
 }
 
-fn boot(options: &Options, hypervisor: &Hypervisor, kernel: &Path, initrd: &Path) -> Boot {
+/// Gathers all parts; gives QEMU's command without its channels.
+fn prepare(options: &Options, directory: &RunDirectory) -> Result<Command> {
+    let parts = Parts::gather(options, directory)?;
+    let mut machine = options.machine.clone();
+    if options.rootfs == Rootfs::Debian {
+        machine
+            .disk
+            .insert(0, debian_root::overlay(directory)?.display().to_string());
+    }
+    machine::qemu(&machine, &boot(options, &parts), directory)
+}
+
+fn boot(options: &Options, parts: &Parts) -> Boot {
+    let Parts {
+        hypervisor,
+        kernel,
+        initrd,
+    } = parts;
     match hypervisor {
         Hypervisor::Bare => Boot::Kernel {
-            image: kernel.to_owned(),
+            image: kernel.image.clone(),
             command_line: join(&["console=ttyS0 panic=-1", &options.kernel_args]),
             initrd: Some(initrd.display().to_string().replace(',', ",,")),
         },
@@ -223,7 +249,7 @@ fn boot(options: &Options, hypervisor: &Hypervisor, kernel: &Path, initrd: &Path
             command_line: hypervisor_arguments(options),
             initrd: Some(
                 [
-                    machine::multiboot_module(kernel, &kernel_arguments(options)),
+                    machine::multiboot_module(&kernel.image, &kernel_arguments(options)),
                     machine::multiboot_module(initrd, ""),
                 ]
                 .join(","),

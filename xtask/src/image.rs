@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::command::{capture, cargo, run, run_quietly};
-use crate::{elf32, symbols, workspace};
+use crate::elf32::Container;
+use crate::{symbols, workspace};
 
 const HYPERVISOR_TARGET: &str = "x86_64-unknown-none";
 const TOOLS_TARGET: &str = "x86_64-unknown-linux-musl";
@@ -41,7 +42,9 @@ pub(crate) fn build() -> Result<Image> {
     let content = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let content = symbols::fill(content).context("the symbol table of the image")?;
     let multiboot = directory.join("xenolith");
-    let container = elf32::container(&content).context("the ELF32 container of the image")?;
+    let container = Container::from_elf64(&content)
+        .and_then(|container| container.write())
+        .context("the ELF32 container of the image")?;
     replace(&multiboot, &container)?;
     Ok(Image { linked, multiboot })
 }
@@ -116,6 +119,18 @@ pub(crate) fn build_guests() -> Result<Vec<PathBuf>> {
     Ok(programs
         .iter()
         .map(|program| directory.join(&program.name))
+        .collect())
+}
+
+/// The names of the test guests.
+pub(crate) fn guest_names() -> Result<Vec<String>> {
+    let root = workspace::root().join("guests");
+    if !root.join("Cargo.toml").is_file() {
+        return Ok(Vec::new());
+    }
+    Ok(programs_under(&root, "")?
+        .into_iter()
+        .map(|program| program.name)
         .collect())
 }
 

@@ -1,9 +1,13 @@
 //! QEMU's command line for a machine, whatever it boots.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+
+use crate::workspace::RunDirectory;
 
 /// QEMU's chipsets: i440FX with PIIX, or Q35 with ICH9.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
@@ -35,7 +39,7 @@ pub(crate) struct MachineOptions {
     pub(crate) memory: u32,
     #[arg(long, value_enum, default_value_t = Chipset::Pc)]
     pub(crate) machine: Chipset,
-    /// A raw or qcow2 disk image; `:ahci` or `:ide` after it instead of virtio
+    /// A raw or qcow2 disk image, or `@80M`: an empty one for this run. Its bus: virtio, ahci, ide [default: virtio]
     #[arg(long, value_name = "PATH[:BUS]")]
     pub(crate) disk: Vec<String>,
     /// Network cards, each on a network of its own with the host
@@ -73,7 +77,11 @@ pub(crate) fn multiboot_module(file: &Path, arguments: &str) -> String {
 }
 
 /// QEMU with everything but its serial ports and monitor. It dies with this process.
-pub(crate) fn qemu(options: &MachineOptions, boot: &Boot) -> Command {
+pub(crate) fn qemu(
+    options: &MachineOptions,
+    boot: &Boot,
+    directory: &RunDirectory,
+) -> Result<Command> {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "qemu-system-x86_64"]);
     command.args([
@@ -103,7 +111,7 @@ pub(crate) fn qemu(options: &MachineOptions, boot: &Boot) -> Command {
     command.args(["-cpu", &options.cpu]);
     command.args(["-smp", &smp.to_string()]);
     command.args(["-m", &options.memory.to_string()]);
-    disks(&mut command, options);
+    disks(&mut command, options, directory)?;
     network(&mut command, options.net);
     match boot {
         Boot::Kernel {
@@ -122,10 +130,10 @@ pub(crate) fn qemu(options: &MachineOptions, boot: &Boot) -> Command {
         }
     }
     command.args(options.qemu_args.split_whitespace());
-    command
+    Ok(command)
 }
 
-fn disks(command: &mut Command, options: &MachineOptions) {
+fn disks(command: &mut Command, options: &MachineOptions, directory: &RunDirectory) -> Result<()> {
     let mut ahci_ports = 0;
     for (number, disk) in options.disk.iter().enumerate() {
         let (path, bus) = match disk.rsplit_once(':') {
@@ -136,6 +144,10 @@ fn disks(command: &mut Command, options: &MachineOptions) {
             "qcow2"
         } else {
             "raw"
+        };
+        let path = match path.strip_prefix('@') {
+            Some(size) => scratch_disk(directory, number, size)?,
+            None => path.to_owned(),
         };
         let escaped = path.replace(',', ",,");
         command.args([
@@ -165,6 +177,18 @@ fn disks(command: &mut Command, options: &MachineOptions) {
         };
         command.args(["-device", &device]);
     }
+    Ok(())
+}
+
+/// An empty raw disk of a size such as `80M`.
+fn scratch_disk(directory: &RunDirectory, number: usize, size: &str) -> Result<String> {
+    let mebibytes: u64 = size
+        .strip_suffix('M')
+        .and_then(|digits| digits.parse().ok())
+        .with_context(|| format!("--disk @{size}: expected a size in MiB, such as @80M"))?;
+    let path = directory.join(&format!("disk{number}"));
+    File::create(&path)?.set_len(mebibytes << 20)?;
+    Ok(path.display().to_string())
 }
 
 fn network(command: &mut Command, net: Net) {

@@ -9,11 +9,13 @@ mod elf32;
 mod host_server;
 mod image;
 mod initramfs;
+mod iso;
 mod machine;
 mod modules;
 mod session;
 mod setup;
 mod symbols;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -47,6 +49,10 @@ enum Task {
     Dom0(dom0::Options),
     /// Build Xenolith and give a shell in its domain 0
     Run(dom0::Options),
+    /// Make an ISO that GRUB boots by multiboot2, with a shell in domain 0
+    Iso(dom0::Options),
+    /// Run the tests
+    Test(test::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +73,8 @@ fn perform(task: Task) -> Result<i32> {
             setup::setup(Need::Run)?;
             image::world()?;
         }
+        Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
+        Task::Test(options) => return test::command(&options),
         Task::Dom0(options) | Task::Run(options) => return dom0::command(&options),
     }
     Ok(0)

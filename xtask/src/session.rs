@@ -21,8 +21,7 @@ const FATAL: &[&str] = &[
     "Kernel panic - not syncing",
     "Hardware Dom0 crashed",
     "Hardware Dom0 halted",
-    "Xenolith panic",
-    "Xenolith stopped:",
+    "Xenolith: stopped",
     "Manual reset required",
 ];
 
@@ -40,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) echo_script: bool,
     /// Stop as soon as this stands on the console (for images that cannot power off).
     pub(crate) until: Option<String>,
+    /// How long to look on after that, for what may still go wrong.
+    pub(crate) linger: Duration,
 }
 
 /// How the machine ended.
@@ -174,6 +175,7 @@ pub(crate) fn unattended(
         fatal: None,
         deadline: plan.timeout.map(|timeout| start + timeout),
         grace_end: None,
+        reached: None,
     };
     let end = watch.until_end(&events, &mut child.0, &interrupted)?;
     drop(child);
@@ -271,6 +273,8 @@ struct Watch<'a> {
     fatal: Option<String>,
     deadline: Option<Instant>,
     grace_end: Option<Instant>,
+    /// When looking on ends, once the awaited text came.
+    reached: Option<Instant>,
 }
 
 impl Watch<'_> {
@@ -285,7 +289,8 @@ impl Watch<'_> {
             match events.recv_timeout(Duration::from_millis(50)) {
                 Ok(Event::Console(bytes)) => {
                     if self.on_console(&bytes)? {
-                        return Ok(End::Reached);
+                        self.reached
+                            .get_or_insert(Instant::now() + self.plan.linger);
                     }
                 }
                 Ok(Event::Script(bytes)) => self.on_script(&bytes)?,
@@ -311,7 +316,10 @@ impl Watch<'_> {
             if interrupted.load(Ordering::Relaxed) {
                 return Ok(End::Interrupted);
             }
-            if self.grace_end.is_some_and(|end| now > end) {
+            if self.reached.is_some_and(|end| now >= end) {
+                return Ok(End::Reached);
+            }
+            if self.reached.is_none() && self.grace_end.is_some_and(|end| now > end) {
                 return Ok(match self.fatal.take() {
                     Some(line) => End::Fatal(line),
                     None => End::NoPowerOff,

@@ -1,0 +1,93 @@
+//! The test guests under `guests/`, each booted as domain 0.
+//!
+//! A guest says `guest NAME: passed` or `guest NAME: failed: …` on the console as its last line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Case, Verdict};
+use crate::dom0::Hypervisor;
+use crate::image;
+use crate::machine::{self, Boot, Chipset, MachineOptions, Net};
+use crate::session::{self, End, Plan};
+use crate::workspace::RunDirectory;
+
+/// The cases: one for each guest.
+pub(crate) fn cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
+    Ok(image::guest_names()?
+        .into_iter()
+        .map(|name| {
+            let option = hypervisor.map_or(String::new(), |name| format!(" --hypervisor {name}"));
+            let hypervisor = hypervisor.map(str::to_owned);
+            Case {
+                group: "guests",
+                command: format!("cargo xtask test 'guests/{name}'{option}"),
+                run: Box::new({
+                    let name = name.clone();
+                    move || run(&name, hypervisor.as_deref())
+                }),
+                name,
+            }
+        })
+        .collect())
+}
+
+/// A small machine.
+pub(crate) fn machine(cpu: &str) -> MachineOptions {
+    MachineOptions {
+        cpu: cpu.to_owned(),
+        smp: 1,
+        memory: 256,
+        machine: Chipset::Pc,
+        disk: Vec::new(),
+        net: Net::None,
+        icount: false,
+        qemu_args: String::new(),
+    }
+}
+
+fn run(name: &str, hypervisor: Option<&str>) -> Result<Verdict> {
+    let image = image::build_guests()?
+        .into_iter()
+        .find(|image| image.file_name().is_some_and(|file| file == name))
+        .ok_or_else(|| anyhow::anyhow!("the guest {name} was not built"))?;
+    let directory = RunDirectory::new()?;
+    let boot = boot(hypervisor, &image, &format!("guest={name}"), &directory)?;
+    let plan = Plan {
+        timeout: Some(Duration::from_secs(240)),
+        until: Some(format!("guest {name}: ")),
+        linger: Duration::from_millis(200),
+        ..Plan::default()
+    };
+    let outcome = session::unattended(
+        machine::qemu(&machine("max"), &boot, &directory)?,
+        &directory,
+        &plan,
+    )?;
+    let passed = outcome.console.contains(&format!("guest {name}: passed"));
+    if passed && outcome.end == End::Reached {
+        return Ok(Verdict::Passed(String::new()));
+    }
+    Ok(Verdict::failed("the guest did not pass", &outcome))
+}
+
+/// A kernel as domain 0, without initrd.
+pub(crate) fn boot(
+    hypervisor: Option<&str>,
+    kernel: &Path,
+    arguments: &str,
+    directory: &RunDirectory,
+) -> Result<Boot> {
+    let Hypervisor::Image { path, .. } = Hypervisor::find(hypervisor, directory)? else {
+        anyhow::bail!("a guest needs a hypervisor");
+    };
+    Ok(Boot::Kernel {
+        image: path,
+        command_line:
+            "console=com1 com1=115200,8n1 dom0_mem=64M,max:64M loglvl=all guest_loglvl=all noreboot"
+                .to_owned(),
+        initrd: Some(machine::multiboot_module(kernel, arguments)),
+    })
+}

@@ -1,0 +1,166 @@
+//! `cargo xtask test`: all tests, cheap ones first.
+
+mod bad_input;
+mod broken_boot;
+mod covering;
+mod guests;
+mod harness;
+mod host;
+mod iso;
+mod system;
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::session::Outcome;
+use crate::setup::{Need, setup};
+
+/// The options of `cargo xtask test`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Only tests with one of these in `group/name`; groups: host, harness, guests, bad-input, iso, system
+    filter: Vec<String>,
+    /// Every combination of kernel, machine, CPU model and memory, not only each pair of them
+    #[arg(long)]
+    full: bool,
+    /// Print the tests and run none
+    #[arg(long)]
+    list: bool,
+    /// The hypervisor of the groups guests and system, as for `dom0`
+    #[arg(long)]
+    hypervisor: Option<String>,
+    /// How many machines to run at once [default: one a core]
+    #[arg(long)]
+    jobs: Option<usize>,
+}
+
+/// A test that boots a machine.
+pub(crate) struct Case {
+    group: &'static str,
+    name: String,
+    /// What runs it alone.
+    command: String,
+    run: Box<dyn Fn() -> Result<Verdict> + Send + Sync>,
+}
+
+/// How a case went.
+pub(crate) enum Verdict {
+    /// With what is worth a word.
+    Passed(String),
+    /// With what it saw.
+    Failed(String),
+}
+
+impl Verdict {
+    /// A failure with the reason first, then the script's output and the end of the console.
+    pub(crate) fn failed(reason: &str, outcome: &Outcome) -> Verdict {
+        let mut seen = format!(
+            "{reason}\n(machine's end: {:?}, after {} s)\n",
+            outcome.end,
+            outcome.elapsed.as_secs()
+        );
+        if !outcome.script_output.is_empty() {
+            seen += "---- the script's output\n";
+            seen += &String::from_utf8_lossy(&outcome.script_output);
+        }
+        seen += "---- the end of the console\n";
+        seen += &outcome.console_tail(50);
+        Verdict::Failed(seen)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    passed: usize,
+    failed: usize,
+}
+
+/// Runs the tests; gives the exit status.
+pub(crate) fn command(options: &Options) -> Result<i32> {
+    let selected = |name: &str| {
+        options.filter.is_empty()
+            || options
+                .filter
+                .iter()
+                .any(|filter| name.contains(filter.as_str()))
+    };
+    let mut cases = Vec::new();
+    cases.extend(bad_input::cases());
+    cases.extend(guests::cases(options.hypervisor.as_deref())?);
+    cases.extend(harness::cases());
+    cases.extend(iso::cases());
+    cases.extend(system::cases(options.full, options.hypervisor.as_deref())?);
+    cases.retain(|case| selected(&format!("{}/{}", case.group, case.name)));
+    if options.list {
+        println!("host");
+        for case in &cases {
+            println!("{}/{}", case.group, case.name);
+        }
+        return Ok(0);
+    }
+    setup(Need::Test)?;
+    let start = Instant::now();
+    let mut count = Count::default();
+    if selected("host/") {
+        count = host::run()?;
+    }
+    let machines = run_all(cases, options.jobs);
+    count.passed += machines.passed;
+    count.failed += machines.failed;
+    println!("in {} s", start.elapsed().as_secs());
+    println!("{} passed, {} failed", count.passed, count.failed);
+    Ok(i32::from(count.failed > 0 || count.passed == 0))
+}
+
+fn run_all(cases: Vec<Case>, jobs: Option<usize>) -> Count {
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+    let queue = Mutex::new(VecDeque::from(cases));
+    let count = Mutex::new(Count::default());
+    thread::scope(|scope| {
+        for _ in 0..jobs.unwrap_or(cores).max(1) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue
+                        .lock()
+                        .expect("no holder of the lock panics")
+                        .pop_front();
+                    let Some(case) = next else { return };
+                    let passed = run_case(&case);
+                    let mut count = count.lock().expect("no holder of the lock panics");
+                    if passed {
+                        count.passed += 1;
+                    } else {
+                        count.failed += 1;
+                    }
+                }
+            });
+        }
+    });
+    *count.lock().expect("no holder of the lock panics")
+}
+
+fn run_case(case: &Case) -> bool {
+    let start = Instant::now();
+    let verdict = (case.run)().unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
+    let seconds = start.elapsed().as_secs();
+    let name = format!("{}/{}", case.group, case.name);
+    match verdict {
+        Verdict::Passed(remark) => {
+            println!("ok    {name} ({seconds} s) {remark}");
+            true
+        }
+        Verdict::Failed(seen) => {
+            let indented: String = seen.lines().map(|line| format!("      {line}\n")).collect();
+            println!(
+                "FAIL  {name} ({seconds} s)\n{indented}      run it alone: {}",
+                case.command
+            );
+            false
+        }
+    }
+}
