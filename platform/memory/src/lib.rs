@@ -1,2 +1,40 @@
-//! memory.
+//! Memory: the hypervisor's address space, its heap, and the ways to memory that is not its own.
+//!
+//! The address space is described in ARCHITECTURE.md: slots 256–271 of every L4 are the hypervisor's and hold
+//! the same entries everywhere, but for slot 260, which is the domain's. Their L3 tables never change place, so
+//! that an entry copied into a guest's L4 stays right.
+//!
+//! Sources: SDM 3A §4 (paging), §11.12 (PAT); public/arch-x86/xen-x86_64.h (the hypervisor's range).
+
 #![no_std]
+// UNSAFETY: this crate is the part of the unsafe ring that writes page tables and reaches all of memory;
+// README.md states its contract.
+#![allow(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod blocks;
+mod direct_map;
+mod free_ranges;
+mod heap;
+mod init;
+mod layout;
+pub mod m2p;
+mod per_domain;
+mod roots;
+mod table_page;
+mod tables;
+mod vmap;
+
+pub use blocks::{block_frame, map_block};
+pub use direct_map::{DirectMap, FirmwareMemory, Mapped, map};
+pub use heap::{HeapUse, PageSource, heap_use, set_page_source};
+pub use init::{BootModule, InitError, MemoryInit, init};
+pub use layout::{DIRECT_MAP, HYPERVISOR_SLOTS, M2P, PER_DOMAIN};
+pub use per_domain::{GDT_PAGES, LDT_PAGES, PerDomainArea, use_own_descriptors};
+pub use roots::{
+    hypervisor_entry, idle_root, load_guest_root, load_guest_root_flushing_all, load_idle_root,
+};
+pub use vmap::{Cache, Mmio, vmap};
