@@ -55,7 +55,9 @@ fn help(_: &mut Cpu, _: u8) {
 pub fn init() {
     register(b'h', "show this message", help);
     register(b'R', "reboot machine", |_, _| crate::power::reboot());
-    register(b'C', "trigger a crashdump", |_, _| panic!("crash asked for by debug key 'C'"));
+    register(b'C', "trigger a crashdump", |_, _| {
+        panic!("crash asked for by debug key 'C'")
+    });
     register(b'i', "dump interrupt bindings", |_, _| crate::irq::dump());
     register(b'a', "dump timer queues", |cpu, _| crate::time::dump(cpu));
 }

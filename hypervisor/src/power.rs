@@ -49,8 +49,9 @@ pub fn init(fadt: Option<&Fadt>, dsdt: Option<&[u8]>) {
 
 /// The PM1 control ports, which domain 0 may not touch itself, if there are any.
 pub fn control_ports() -> [u16; 2] {
-    WAYS.get()
-        .map_or([0; 2], |ways| [ways.sleep.pm1a_control, ways.sleep.pm1b_control])
+    WAYS.get().map_or([0; 2], |ways| {
+        [ways.sleep.pm1a_control, ways.sleep.pm1b_control]
+    })
 }
 
 /// Whether a sleep state can be entered at all.

@@ -146,7 +146,8 @@ pub fn init(
         return Err("the clock is set up twice");
     }
     // CPUID 8000_0007 EDX bit 8: the TSC runs at one rate in all power states.
-    let invariant = cpuid(0x8000_0000, 0).eax >= 0x8000_0007 && cpuid(0x8000_0007, 0).edx & 1 << 8 != 0;
+    let invariant =
+        cpuid(0x8000_0000, 0).eax >= 0x8000_0007 && cpuid(0x8000_0007, 0).edx & 1 << 8 != 0;
     STABLE.store(invariant, Ordering::Relaxed);
     if let Some(clock) = CLOCK.get() {
         log::info!(
@@ -255,10 +256,19 @@ pub fn update_vcpu_time(vcpu: &Vcpu) {
     // Stores become visible in their order on x86; the fences keep the compiler to it.
     page.store_u32(version_at, version);
     fence(Ordering::Release);
-    page.store_u64(at + offset_of!(VcpuTimeInfo, tsc_timestamp), info.tsc_timestamp);
+    page.store_u64(
+        at + offset_of!(VcpuTimeInfo, tsc_timestamp),
+        info.tsc_timestamp,
+    );
     page.store_u64(at + offset_of!(VcpuTimeInfo, system_time), info.system_time);
-    page.store_u32(at + offset_of!(VcpuTimeInfo, tsc_to_system_mul), info.tsc_to_system_mul);
-    page.store_u8(at + offset_of!(VcpuTimeInfo, tsc_shift), info.tsc_shift as u8);
+    page.store_u32(
+        at + offset_of!(VcpuTimeInfo, tsc_to_system_mul),
+        info.tsc_to_system_mul,
+    );
+    page.store_u8(
+        at + offset_of!(VcpuTimeInfo, tsc_shift),
+        info.tsc_shift as u8,
+    );
     page.store_u8(at + offset_of!(VcpuTimeInfo, flags), info.flags);
     fence(Ordering::Release);
     page.store_u32(version_at, version.wrapping_add(1));
@@ -283,7 +293,9 @@ pub fn init_wall_clock(century: Option<u8>) {
             *WALL_CLOCK.lock() = since_1970.saturating_sub(now());
             log::info!("Wallclock source: CMOS RTC, {seconds} s since 1970");
         }
-        None => log::warn!("the machine's real-time clock gives no date; the wall clock starts in 1970"),
+        None => {
+            log::warn!("the machine's real-time clock gives no date; the wall clock starts in 1970")
+        }
     }
 }
 

@@ -141,7 +141,11 @@ impl Console {
     }
 
     fn guest_line(&mut self, domain: DomId) -> &mut ArrayVec<u8, GUEST_LINE> {
-        let at = match self.guest_lines.iter().position(|line| line.domain == domain) {
+        let at = match self
+            .guest_lines
+            .iter()
+            .position(|line| line.domain == domain)
+        {
             Some(at) => at,
             None => {
                 if self.guest_lines.is_full() {

@@ -58,6 +58,8 @@ pub static PCI_CONFIG: SpinLock<PortConfigSpace> =
     SpinLock::new(ranks::PCI_CONFIG, PortConfigSpace::new());
 /// APIC identifiers by CPU number; `u32::MAX` where there is none.
 static APIC_IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(u32::MAX) }; MAX_CPUS];
+/// ACPI's numbers of the same CPUs.
+static ACPI_IDS: [AtomicU32; MAX_CPUS] = [const { AtomicU32::new(u32::MAX) }; MAX_CPUS];
 static STOPPING: AtomicBool = AtomicBool::new(false);
 static SPURIOUS: AtomicU64 = AtomicU64::new(0);
 static ERRORS: AtomicU64 = AtomicU64::new(0);
@@ -107,7 +109,11 @@ pub fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
         lapic.id(),
         lapic.version() & 0xff,
         if lapic.is_x2apic() { "x2APIC" } else { "xAPIC" },
-        if lapic.has_deadline() { ", TSC deadline timer" } else { "" },
+        if lapic.has_deadline() {
+            ", TSC deadline timer"
+        } else {
+            ""
+        },
     );
     Ok(())
 }
@@ -128,9 +134,32 @@ pub fn init_cpu(madt: &Madt<'_>) {
         .peekable();
     let nmi_on_lint1 = nmis.peek().is_none() || nmis.any(|lint| lint == 1);
     lapic.enable(vector::ERROR, nmi_on_lint1);
-    if let Some(slot) = APIC_IDS.get(platform_cpu::cpu_id()) {
-        slot.store(id, Ordering::Release);
+    let number = platform_cpu::cpu_id();
+    let acpi_id = madt.entries().find_map(|entry| match entry {
+        MadtEntry::Cpu {
+            acpi_id, apic_id, ..
+        } if apic_id == id => Some(acpi_id),
+        _ => None,
+    });
+    if let (Some(apic), Some(acpi)) = (APIC_IDS.get(number), ACPI_IDS.get(number)) {
+        acpi.store(acpi_id.unwrap_or(u32::MAX), Ordering::Relaxed);
+        // Release: whoever sees the CPU (Acquire in `apic_id`) sees all of it.
+        apic.store(id, Ordering::Release);
     }
+}
+
+/// ACPI's number of a CPU, if the MADT has it.
+pub fn acpi_id(cpu: usize) -> Option<u32> {
+    let id = ACPI_IDS.get(cpu)?.load(Ordering::Relaxed);
+    (id != u32::MAX).then_some(id)
+}
+
+/// Highest number of a CPU that runs.
+pub fn highest_cpu() -> u32 {
+    APIC_IDS
+        .iter()
+        .rposition(|id| id.load(Ordering::Acquire) != u32::MAX)
+        .unwrap_or(0) as u32
 }
 
 /// APIC identifier of a CPU that is running.

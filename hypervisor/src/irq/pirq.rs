@@ -35,7 +35,10 @@ impl Table {
     fn is_free(&self, number: u32) -> bool {
         matches!(
             self.pirqs.get(number as usize),
-            Some(Pirq { source: Source::Unmapped | Source::Kept, .. })
+            Some(Pirq {
+                source: Source::Unmapped | Source::Kept,
+                ..
+            })
         )
     }
 
@@ -47,7 +50,10 @@ impl Table {
             (start..start + count).all(|number| {
                 matches!(
                     self.pirqs.get(number as usize),
-                    Some(Pirq { source: Source::Unmapped, .. })
+                    Some(Pirq {
+                        source: Source::Unmapped,
+                        ..
+                    })
                 )
             })
         })
@@ -88,7 +94,10 @@ impl Table {
     fn map_msix(&mut self, at: PciAddress, maddr: u64, entries: u16) -> Result<usize, Errno> {
         let found = self.msix_tables.iter().position(|table| table.at == at);
         if let Some(index) = found
-            && self.msix_tables.get(index).is_some_and(|table| table.maddr == maddr)
+            && self
+                .msix_tables
+                .get(index)
+                .is_some_and(|table| table.maddr == maddr)
         {
             return Ok(index);
         }
@@ -174,9 +183,10 @@ pub fn map_msi(at: PciAddress, count: u32, wanted: i32) -> Result<u32, Errno> {
     if block > capability.messages() {
         return Err(Errno::EINVAL);
     }
-    let in_use = table.pirqs.iter().any(
-        |pirq| matches!(pirq.source, Source::Message { at: other, .. } if other == at),
-    );
+    let in_use = table
+        .pirqs
+        .iter()
+        .any(|pirq| matches!(pirq.source, Source::Message { at: other, .. } if other == at));
     if in_use {
         return Err(Errno::EEXIST);
     }

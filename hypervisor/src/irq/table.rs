@@ -160,9 +160,13 @@ impl Table {
             vector: 0,
         };
         let pirqs = lines.checked_add(MESSAGE_PIRQS).ok_or(Errno::ENOMEM)?;
-        self.lines.try_reserve_exact(lines).map_err(|_| Errno::ENOMEM)?;
+        self.lines
+            .try_reserve_exact(lines)
+            .map_err(|_| Errno::ENOMEM)?;
         self.lines.resize(lines, level);
-        self.pirqs.try_reserve_exact(pirqs).map_err(|_| Errno::ENOMEM)?;
+        self.pirqs
+            .try_reserve_exact(pirqs)
+            .map_err(|_| Errno::ENOMEM)?;
         self.pirqs.resize(pirqs, Pirq::FREE);
         Ok(())
     }
@@ -191,7 +195,10 @@ impl Table {
         pirq.count = pirq.count.wrapping_add(1);
         let bound = pirq.bound;
         if let Source::Line(line) = pirq.source
-            && let Some(Line { trigger: Trigger::Level, .. }) = self.lines.get(line as usize)
+            && let Some(Line {
+                trigger: Trigger::Level,
+                ..
+            }) = self.lines.get(line as usize)
         {
             pirq.waits_for_end = bound;
             self.set_line_masked(line, true);
@@ -204,7 +211,11 @@ impl Table {
     }
 
     /// Gives `count` vectors in a row to `owner`, aligned to `count`, a power of two; returns the first.
-    pub(super) fn allocate_vectors(&mut self, count: usize, owner: impl Fn(usize) -> Owner) -> Option<u8> {
+    pub(super) fn allocate_vectors(
+        &mut self,
+        count: usize,
+        owner: impl Fn(usize) -> Owner,
+    ) -> Option<u8> {
         let places = VECTORS / count;
         // FIRST_DEVICE is a multiple of 16: larger blocks are aligned by their absolute number.
         let align = |index: usize| (usize::from(FIRST_DEVICE) + index).is_multiple_of(count);
@@ -214,9 +225,10 @@ impl Table {
             .find(|&index| {
                 align(index)
                     && places != 0
-                    && self.owners.get(index..index + count).is_some_and(|block| {
-                        block.iter().all(|owner| *owner == Owner::Nobody)
-                    })
+                    && self
+                        .owners
+                        .get(index..index + count)
+                        .is_some_and(|block| block.iter().all(|owner| *owner == Owner::Nobody))
             })?;
         for (place, offset) in self.owners.iter_mut().skip(first).take(count).zip(0..) {
             *place = owner(offset);
