@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ::hypercall::Caller;
-use event_channels::EventChannels;
 use frames::PageRef;
 use grants::GrantTable;
 use platform_cpu::lock::{Once, SpinLock};
@@ -14,6 +13,7 @@ use platform_memory::PerDomainArea;
 
 use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
+use crate::events::EventChannels;
 use crate::io_access::IoAccess;
 use crate::ranks;
 use crate::vcpu::Vcpu;

@@ -63,8 +63,6 @@ pub struct Vcpu {
     up: AtomicBool,
     initialised: AtomicBool,
     waiting: AtomicU8,
-    /// The port polled for, plus one; 0 while none or more than one is.
-    polled_port: AtomicU64,
     nmi_pending: AtomicBool,
     cpu: AtomicU32,
     unit: Once<UnitId>,
@@ -160,7 +158,6 @@ impl Vcpu {
             up: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
             waiting: AtomicU8::new(Waiting::No as u8),
-            polled_port: AtomicU64::new(0),
             nmi_pending: AtomicBool::new(false),
             cpu: AtomicU32::new(0),
             unit: Once::new(),
@@ -246,18 +243,6 @@ impl Vcpu {
                     Ordering::Relaxed,
                 )
                 .is_ok()
-    }
-
-    /// The only port that it polls for, if there is just one.
-    pub fn polled_port(&self) -> Option<u32> {
-        let port = self.polled_port.load(Ordering::Relaxed).checked_sub(1)?;
-        u32::try_from(port).ok()
-    }
-
-    /// Names the only port polled for; `None` for any.
-    pub fn set_polled_port(&self, port: Option<u32>) {
-        let value = port.map_or(0, |port| u64::from(port) + 1);
-        self.polled_port.store(value, Ordering::Relaxed);
     }
 
     /// Makes an NMI pending for the guest.

@@ -2,6 +2,7 @@
 
 use ::hypercall::{Authorized, Outcome, authorize, op};
 use addr::Vaddr;
+use arrayvec::ArrayVec;
 use platform_cpu::guest;
 use xen_abi::errno::Errno;
 use xen_abi::sched;
@@ -9,7 +10,7 @@ use xen_abi::sched;
 use crate::context::Context;
 use crate::hypercall::{errno, ok};
 use crate::vcpu::Waiting;
-use crate::{domains, shutdown as ending, time, vcpu_time};
+use crate::{domains, events, shutdown as ending, time, vcpu_time};
 
 /// Handles the call.
 pub fn sched_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
@@ -84,35 +85,33 @@ fn poll(context: &mut Context<'_>, request: &sched::Poll) -> Outcome {
     if request.nr_ports > MAX_PORTS {
         return errno(Errno::EINVAL);
     }
-    context.vcpu.set_waiting(Waiting::Polling);
-    context.vcpu.set_polled_port(None);
+    let mut ports = ArrayVec::<u32, { MAX_PORTS as usize }>::new();
+    let mut unreadable = false;
     for index in 0..request.nr_ports {
         let port = request
             .ports
             .element(u64::from(index))
-            .ok_or(Errno::EFAULT)
-            .and_then(|handle| {
-                guest::read::<u32>(Vaddr::new(handle.address)).map_err(|_| Errno::EFAULT)
-            })
-            .and_then(|port| crate::events::is_pending(context.domain, port).map(|is| (port, is)));
+            .and_then(|handle| guest::read::<u32>(Vaddr::new(handle.address)).ok());
         match port {
-            Ok((port, false)) => {
-                if request.nr_ports == 1 {
-                    context.vcpu.set_polled_port(Some(port));
-                }
-            }
-            Ok((_, true)) => {
-                context.vcpu.set_waiting(Waiting::No);
-                return ok();
-            }
-            Err(error) => {
-                context.vcpu.set_waiting(Waiting::No);
-                return errno(error);
+            Some(port) if ports.try_push(port).is_ok() => {}
+            // A port before it that is pending, or does not exist, decides.
+            _ => {
+                unreadable = true;
+                break;
             }
         }
     }
-    if context.vcpu.info().upcall_pending() {
-        // An upcall that the guest masks still ends a poll, as on Xen.
+    match events::poll(context.domain, context.vcpu, &ports) {
+        Err(error) => return errno(error),
+        Ok(false) => return ok(),
+        Ok(true) => {}
+    }
+    if unreadable {
+        context.vcpu.set_waiting(Waiting::No);
+        return errno(Errno::EFAULT);
+    }
+    // As in `block`.
+    if context.vcpu.info().upcall_due() {
         context.vcpu.set_waiting(Waiting::No);
         return ok();
     }
