@@ -78,59 +78,37 @@ fn replace(path: &Path, content: &[u8]) -> Result<()> {
 
 /// Builds domain 0's static programs, the binaries of the crates under `tools/`.
 pub(crate) fn build_tools() -> Result<Vec<PathBuf>> {
-    let programs = programs_under(workspace::root(), "tools")?;
-    if programs.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut command = cargo();
-    command.args(["build", "--quiet", "--release", "--target", TOOLS_TARGET]);
-    for program in &programs {
-        command.args(["--package", &program.package]);
-    }
-    run(&mut command)?;
-    let directory = workspace::cargo_target().join(TOOLS_TARGET).join("release");
-    Ok(programs
-        .iter()
-        .map(|program| directory.join(&program.name))
-        .collect())
+    build_programs("tools", TOOLS_TARGET)
 }
 
-/// Builds the test guests, a workspace of their own under `guests/`; gives their images.
+/// Builds the test guests, the binaries of the crates under `guests/`; gives their images.
 pub(crate) fn build_guests() -> Result<Vec<PathBuf>> {
-    let root = workspace::root().join("guests");
-    if !root.join("Cargo.toml").is_file() {
-        return Ok(Vec::new());
-    }
-    let programs = programs_under(&root, "")?;
-    // Its .cargo/config.toml has the linker's arguments, which cargo looks for from the working directory on.
-    let target = workspace::cargo_target().join("guests");
-    run(cargo()
-        .current_dir(&root)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--target",
-            HYPERVISOR_TARGET,
-            "--target-dir",
-        ])
-        .arg(&target))?;
-    let directory = target.join(HYPERVISOR_TARGET).join("release");
-    Ok(programs
-        .iter()
-        .map(|program| directory.join(&program.name))
-        .collect())
+    build_programs("guests", HYPERVISOR_TARGET)
 }
 
 /// The names of the test guests.
 pub(crate) fn guest_names() -> Result<Vec<String>> {
-    let root = workspace::root().join("guests");
-    if !root.join("Cargo.toml").is_file() {
-        return Ok(Vec::new());
-    }
-    Ok(programs_under(&root, "")?
+    Ok(programs_under("guests")?
         .into_iter()
         .map(|program| program.name)
+        .collect())
+}
+
+fn build_programs(directory: &str, target: &str) -> Result<Vec<PathBuf>> {
+    let programs = programs_under(directory)?;
+    if programs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--release", "--target", target]);
+    for program in &programs {
+        command.args(["--package", &program.package]);
+    }
+    run(&mut command)?;
+    let directory = workspace::cargo_target().join(target).join("release");
+    Ok(programs
+        .iter()
+        .map(|program| directory.join(&program.name))
         .collect())
 }
 
@@ -140,9 +118,9 @@ struct Program {
     name: String,
 }
 
-fn programs_under(root: &Path, below: &str) -> Result<Vec<Program>> {
-    let metadata = metadata(root)?;
-    let prefix = root.join(below);
+fn programs_under(directory: &str) -> Result<Vec<Program>> {
+    let metadata = metadata()?;
+    let prefix = workspace::root().join(directory);
     let mut programs = Vec::new();
     for package in metadata["packages"]
         .as_array()
@@ -168,14 +146,9 @@ fn programs_under(root: &Path, below: &str) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// What cargo knows of the workspace at `root`, without third parties' crates.
-pub(crate) fn metadata(root: &Path) -> Result<Value> {
-    let text = capture(cargo().current_dir(root).args([
-        "metadata",
-        "--format-version",
-        "1",
-        "--no-deps",
-    ]))?;
+/// What cargo knows of the workspace, without third parties' crates.
+pub(crate) fn metadata() -> Result<Value> {
+    let text = capture(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     Ok(serde_json::from_str(&text)?)
 }
 

@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -195,19 +195,26 @@ pub(crate) fn unattended(
     })
 }
 
+static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
 /// Set when a person or a job's runner wants us to end: machines are then stopped and their files removed.
 fn interrupt_flag() -> Result<Arc<AtomicBool>> {
-    use std::sync::OnceLock;
-    static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-    let flag = FLAG.get_or_init(Arc::default).clone();
-    static REGISTERED: AtomicBool = AtomicBool::new(false);
-    if !REGISTERED.swap(true, Ordering::Relaxed) {
-        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, flag.clone())?;
-        }
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    if let Some(flag) = INTERRUPTED.get() {
+        return Ok(flag.clone());
+    }
+    let flag = INTERRUPTED.get_or_init(Arc::default).clone();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, flag.clone())?;
     }
     Ok(flag)
+}
+
+/// Whether we were told to end.
+pub(crate) fn is_interrupted() -> bool {
+    INTERRUPTED
+        .get()
+        .is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 /// QEMU, killed when we stop watching it.

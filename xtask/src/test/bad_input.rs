@@ -193,7 +193,10 @@ fn judge(cpu: &str, boot: &Boot, says: &[&str], directory: &RunDirectory) -> Res
         .lines()
         .find(|line| says.iter().all(|part| line.contains(part)))
     {
-        Some(line) => Ok(Verdict::Passed(format!("“{}”", line.trim()))),
+        Some(line) => Ok(Verdict::Passed(
+            format!("“{}”", line.trim()),
+            outcome.console.clone(),
+        )),
         None => Ok(Verdict::failed(&format!("no line says {says:?}"), &outcome)),
     }
 }

@@ -17,7 +17,7 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::Args;
 
-use crate::session::Outcome;
+use crate::session::{self, Outcome};
 use crate::setup::{Need, setup};
 
 /// The options of `cargo xtask test`.
@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// The hypervisor of the groups guests and system, as for `dom0`
     #[arg(long)]
     hypervisor: Option<String>,
+    /// Print the console of passed tests too
+    #[arg(long, short)]
+    verbose: bool,
     /// How many machines to run at once [default: one a core]
     #[arg(long)]
     jobs: Option<usize>,
@@ -50,13 +53,19 @@ pub(crate) struct Case {
 
 /// How a case went.
 pub(crate) enum Verdict {
-    /// With what is worth a word.
-    Passed(String),
+    /// With what is worth a word, and what it saw.
+    Passed(String, String),
     /// With what it saw.
     Failed(String),
 }
 
 impl Verdict {
+    /// A success.
+    pub(crate) fn passed(outcome: &Outcome) -> Verdict {
+        let output = String::from_utf8_lossy(&outcome.script_output);
+        Verdict::Passed(String::new(), format!("{}{output}", outcome.console))
+    }
+
     /// A failure with the reason first, then the script's output and the end of the console.
     pub(crate) fn failed(reason: &str, outcome: &Outcome) -> Verdict {
         let mut seen = format!(
@@ -73,6 +82,9 @@ impl Verdict {
         Verdict::Failed(seen)
     }
 }
+
+/// As shells say it of SIGINT.
+const STATUS_INTERRUPTED: i32 = 130;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Count {
@@ -109,20 +121,24 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     if selected("host/") {
         count = host::run()?;
     }
-    let machines = run_all(cases, options.jobs);
+    let machines = run_all(cases, options);
     count.passed += machines.passed;
     count.failed += machines.failed;
+    if session::is_interrupted() {
+        println!("interrupted");
+        return Ok(STATUS_INTERRUPTED);
+    }
     println!("in {} s", start.elapsed().as_secs());
     println!("{} passed, {} failed", count.passed, count.failed);
     Ok(i32::from(count.failed > 0 || count.passed == 0))
 }
 
-fn run_all(cases: Vec<Case>, jobs: Option<usize>) -> Count {
+fn run_all(cases: Vec<Case>, options: &Options) -> Count {
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
     let queue = Mutex::new(VecDeque::from(cases));
     let count = Mutex::new(Count::default());
     thread::scope(|scope| {
-        for _ in 0..jobs.unwrap_or(cores).max(1) {
+        for _ in 0..options.jobs.unwrap_or(cores).max(1) {
             scope.spawn(|| {
                 loop {
                     let next = queue
@@ -130,7 +146,10 @@ fn run_all(cases: Vec<Case>, jobs: Option<usize>) -> Count {
                         .expect("no holder of the lock panics")
                         .pop_front();
                     let Some(case) = next else { return };
-                    let passed = run_case(&case);
+                    let passed = run_case(&case, options.verbose);
+                    if session::is_interrupted() {
+                        return;
+                    }
                     let mut count = count.lock().expect("no holder of the lock panics");
                     if passed {
                         count.passed += 1;
@@ -144,23 +163,35 @@ fn run_all(cases: Vec<Case>, jobs: Option<usize>) -> Count {
     *count.lock().expect("no holder of the lock panics")
 }
 
-fn run_case(case: &Case) -> bool {
+fn run_case(case: &Case, verbose: bool) -> bool {
     let start = Instant::now();
     let verdict = (case.run)().unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")));
     let seconds = start.elapsed().as_secs();
     let name = format!("{}/{}", case.group, case.name);
     match verdict {
-        Verdict::Passed(remark) => {
-            println!("ok    {name} ({seconds} s) {remark}");
+        Verdict::Passed(remark, seen) => {
+            let seen = if verbose {
+                indent(&seen)
+            } else {
+                String::new()
+            };
+            println!(
+                "{}",
+                format!("ok    {name} ({seconds} s) {remark}\n{seen}").trim_end()
+            );
             true
         }
         Verdict::Failed(seen) => {
-            let indented: String = seen.lines().map(|line| format!("      {line}\n")).collect();
             println!(
-                "FAIL  {name} ({seconds} s)\n{indented}      run it alone: {}",
+                "FAIL  {name} ({seconds} s)\n{}      run it alone: {}",
+                indent(&seen),
                 case.command
             );
             false
         }
     }
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("      {line}\n")).collect()
 }

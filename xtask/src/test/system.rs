@@ -141,7 +141,7 @@ fn run(options: &dom0::Options) -> Result<Verdict> {
         return Ok(Verdict::failed(&complaint, &outcome));
     }
     match outcome.status {
-        Some(0) => Ok(Verdict::Passed(String::new())),
+        Some(0) => Ok(Verdict::passed(&outcome)),
         status => Ok(Verdict::failed(
             &format!("the script's status is {status:?}"),
             &outcome,
