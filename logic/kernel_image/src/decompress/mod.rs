@@ -11,7 +11,11 @@
 
 mod checksum;
 mod gzip;
+mod history;
 mod lz4;
+mod lzma;
+mod x86_filter;
+mod xz;
 
 use crate::{Elf, PackedProblem};
 use core::fmt;
@@ -73,6 +77,8 @@ pub(crate) fn unpacked_size(compression: Compression, data: &[u8]) -> Result<u64
     match compression {
         Compression::None => Ok(data.len() as u64),
         Compression::Gzip => gzip::unpacked_size(data),
+        Compression::Lzma => lzma::unpacked_size(data),
+        Compression::Xz => xz::unpacked_size(data),
         _ => Err(PackedProblem::UnknownSize),
     }
 }
@@ -92,6 +98,8 @@ pub(crate) fn unpack(
             Ok(data.len())
         }
         Compression::Gzip => gzip::unpack(data, output),
+        Compression::Lzma => lzma::unpack(data, output),
+        Compression::Xz => xz::unpack(data, output),
         Compression::Lz4 => lz4::unpack(data, output),
         _ => Err(PackedProblem::Unsupported("this compression")),
     }
