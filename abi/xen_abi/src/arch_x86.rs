@@ -53,7 +53,7 @@ crate::macros::constants! { u32;
     XEN_HVM_DEBUGCONS_IOPORT = 0xe9;
 }
 
-/// `struct xen_arch_domainconfig`.
+/// The x86 part of a domain's configuration.
 #[doc(alias = "xen_arch_domainconfig")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -62,7 +62,7 @@ pub struct ArchDomainConfig {
     pub misc_flags: u32,
 }
 
-/// `struct xen_cpuid_leaf`.
+/// A leaf of a CPU policy.
 #[doc(alias = "xen_cpuid_leaf")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -75,7 +75,7 @@ pub struct CpuidLeaf {
     pub d: u32,
 }
 
-/// `struct xen_msr_entry`.
+/// An MSR of a CPU policy.
 #[doc(alias = "xen_msr_entry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -32,7 +32,7 @@ crate::macros::constants! { u64;
     MAX_RING_SIZE = 0x1000000, "XEN_ARGO_MAX_RING_SIZE";
 }
 
-/// `struct xen_argo_iov`.
+/// A piece of a message.
 #[doc(alias = "xen_argo_iov")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -42,7 +42,7 @@ pub struct Iov {
     pub pad: u32,
 }
 
-/// `struct xen_argo_addr`.
+/// A port of a domain.
 #[doc(alias = "xen_argo_addr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -52,7 +52,7 @@ pub struct Addr {
     pub pad: u16,
 }
 
-/// `struct xen_argo_send_addr`.
+/// Sender and receiver.
 #[doc(alias = "xen_argo_send_addr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -61,7 +61,7 @@ pub struct SendAddr {
     pub dst: Addr,
 }
 
-/// `struct xen_argo_ring`.
+/// The start of a ring; its bytes follow.
 #[doc(alias = "xen_argo_ring")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -92,7 +92,7 @@ pub struct UnregisterRing {
     pub pad: u16,
 }
 
-/// `struct xen_argo_ring_data_ent`.
+/// A ring asked about, and the answer.
 #[doc(alias = "xen_argo_ring_data_ent")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -104,7 +104,7 @@ pub struct RingDataEnt {
     pub max_message_size: u32,
 }
 
-/// `struct xen_argo_ring_data`.
+/// The rings asked about: `nent` entries follow.
 #[doc(alias = "xen_argo_ring_data")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -113,7 +113,7 @@ pub struct RingData {
     pub pad: u32,
 }
 
-/// `struct xen_argo_ring_message_header`.
+/// In front of each message in a ring.
 #[doc(alias = "xen_argo_ring_message_header")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::GuestHandle;
 
-/// `struct xen_uuid_t`.
+/// A UUID, its bytes in the order in which it is written.
 #[doc(alias = "xen_uuid_t")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -289,7 +289,7 @@ pub struct Getpageframeinfo3 {
     pub array: GuestHandle<XenPfn>,
 }
 
-/// `struct xen_domctl_shadow_op_stats`.
+/// How much was written since the last time.
 #[doc(alias = "xen_domctl_shadow_op_stats")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -320,7 +320,7 @@ pub struct MaxMem {
     pub max_memkb: u64,
 }
 
-/// `struct xen_domctl_vcpucontext`.
+/// A vCPU's state: `XEN_DOMCTL_setvcpucontext`, `XEN_DOMCTL_getvcpucontext`.
 #[doc(alias = "xen_domctl_vcpucontext")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -345,7 +345,7 @@ pub struct Getvcpuinfo {
     pub _hole1: [u8; 4],
 }
 
-/// `struct xen_domctl_nodeaffinity`.
+/// Nodes: `XEN_DOMCTL_setnodeaffinity`, `XEN_DOMCTL_getnodeaffinity`.
 #[doc(alias = "xen_domctl_nodeaffinity")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -353,7 +353,7 @@ pub struct Nodeaffinity {
     pub nodemap: Bitmap,
 }
 
-/// `struct xen_domctl_vcpuaffinity`.
+/// CPUs where a vCPU may and should run: `XEN_DOMCTL_setvcpuaffinity`, `XEN_DOMCTL_getvcpuaffinity`.
 #[doc(alias = "xen_domctl_vcpuaffinity")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -372,7 +372,7 @@ pub struct MaxVcpus {
     pub max: u32,
 }
 
-/// `struct xen_domctl_sched_credit`.
+/// Share of the credit scheduler.
 #[doc(alias = "xen_domctl_sched_credit")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -381,7 +381,7 @@ pub struct SchedCredit {
     pub cap: u16,
 }
 
-/// `struct xen_domctl_sched_credit2`.
+/// Share of the credit2 scheduler.
 #[doc(alias = "xen_domctl_sched_credit2")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -390,7 +390,7 @@ pub struct SchedCredit2 {
     pub cap: u16,
 }
 
-/// `struct xen_domctl_sched_rtds`.
+/// Share of the real-time scheduler.
 #[doc(alias = "xen_domctl_sched_rtds")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -400,7 +400,7 @@ pub struct SchedRtds {
     pub flags: u32,
 }
 
-/// `struct xen_domctl_schedparam_vcpu`.
+/// A vCPU's share.
 #[doc(alias = "xen_domctl_schedparam_vcpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -438,7 +438,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_domctl_scheduler_op.u.v`.
+/// The member `xen_domctl_scheduler_op.u.v`.
 #[doc(alias = "xen_domctl_scheduler_op.u.v")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -512,7 +512,7 @@ pub struct Settimeoffset {
     pub time_offset_seconds: i64,
 }
 
-/// `struct xen_domctl_hvmcontext`.
+/// A buffer of save records: `XEN_DOMCTL_gethvmcontext`, `XEN_DOMCTL_sethvmcontext`.
 #[doc(alias = "xen_domctl_hvmcontext")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -522,7 +522,7 @@ pub struct Hvmcontext {
     pub buffer: GuestHandle<u8>,
 }
 
-/// `struct xen_domctl_address_size`.
+/// Bits of a guest's words: `XEN_DOMCTL_set_address_size`, `XEN_DOMCTL_get_address_size`.
 #[doc(alias = "xen_domctl_address_size")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -557,7 +557,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_domctl_assign_device.u.pci`.
+/// The member `xen_domctl_assign_device.u.pci`.
 #[doc(alias = "xen_domctl_assign_device.u.pci")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -565,7 +565,7 @@ pub struct AssignDevicePci {
     pub machine_sbdf: u32,
 }
 
-/// `xen_domctl_assign_device.u.dt`.
+/// The member `xen_domctl_assign_device.u.dt`.
 #[doc(alias = "xen_domctl_assign_device.u.dt")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -607,7 +607,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_domctl_bind_pt_irq.u.isa`.
+/// The member `xen_domctl_bind_pt_irq.u.isa`.
 #[doc(alias = "xen_domctl_bind_pt_irq.u.isa")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -615,7 +615,7 @@ pub struct BindPtIrqIsa {
     pub isa_irq: u8,
 }
 
-/// `xen_domctl_bind_pt_irq.u.pci`.
+/// The member `xen_domctl_bind_pt_irq.u.pci`.
 #[doc(alias = "xen_domctl_bind_pt_irq.u.pci")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -625,7 +625,7 @@ pub struct BindPtIrqPci {
     pub intx: u8,
 }
 
-/// `xen_domctl_bind_pt_irq.u.msi`.
+/// The member `xen_domctl_bind_pt_irq.u.msi`.
 #[doc(alias = "xen_domctl_bind_pt_irq.u.msi")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -636,7 +636,7 @@ pub struct BindPtIrqMsi {
     pub gtable: u64,
 }
 
-/// `xen_domctl_bind_pt_irq.u.spi`.
+/// The member `xen_domctl_bind_pt_irq.u.spi`.
 #[doc(alias = "xen_domctl_bind_pt_irq.u.spi")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -667,7 +667,7 @@ pub struct IoportMapping {
     pub add_mapping: u32,
 }
 
-/// `struct xen_domctl_ext_vcpucontext`.
+/// The rest of a vCPU's state: `XEN_DOMCTL_set_ext_vcpucontext`, `XEN_DOMCTL_get_ext_vcpucontext`.
 #[doc(alias = "xen_domctl_ext_vcpucontext")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -692,7 +692,7 @@ pub struct SetTarget {
     pub target: DomId,
 }
 
-/// `struct xen_domctl_cpu_policy`.
+/// A domain's CPU policy: `XEN_DOMCTL_get_cpu_policy`, `XEN_DOMCTL_set_cpu_policy`.
 #[doc(alias = "xen_domctl_cpu_policy")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -724,7 +724,7 @@ pub struct DebugOp {
     pub vcpu: u32,
 }
 
-/// `struct xen_domctl_hvmcontext_partial`.
+/// One save record: `XEN_DOMCTL_gethvmcontext_partial`.
 #[doc(alias = "xen_domctl_hvmcontext_partial")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -736,7 +736,7 @@ pub struct HvmcontextPartial {
     pub buffer: GuestHandle<u8>,
 }
 
-/// `struct xen_domctl_tsc_info`.
+/// How a domain sees the TSC: `XEN_DOMCTL_gettscinfo`, `XEN_DOMCTL_settscinfo`.
 #[doc(alias = "xen_domctl_tsc_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -748,7 +748,7 @@ pub struct TscInfo {
     pub elapsed_nsec: u64,
 }
 
-/// `struct xen_domctl_gdbsx_memio`.
+/// Memory of a domain to read or write: `XEN_DOMCTL_gdbsx_guestmemio`.
 #[doc(alias = "xen_domctl_gdbsx_memio")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -763,7 +763,7 @@ pub struct GdbsxMemio {
     pub _hole1: [u8; 4],
 }
 
-/// `struct xen_domctl_gdbsx_pauseunp_vcpu`.
+/// A vCPU to stop or continue: `XEN_DOMCTL_gdbsx_pausevcpu`, `XEN_DOMCTL_gdbsx_unpausevcpu`.
 #[doc(alias = "xen_domctl_gdbsx_pauseunp_vcpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -800,7 +800,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_domctl_vm_event_op.u.enable`.
+/// The member `xen_domctl_vm_event_op.u.enable`.
 #[doc(alias = "xen_domctl_vm_event_op.u.enable")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -842,7 +842,7 @@ pub struct SetVirqHandler {
     pub virq: u32,
 }
 
-/// `struct xen_domctl_vcpuextstate`.
+/// A vCPU's XSAVE area: `XEN_DOMCTL_setvcpuextstate`, `XEN_DOMCTL_getvcpuextstate`.
 #[doc(alias = "xen_domctl_vcpuextstate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -879,7 +879,7 @@ pub struct Cacheflush {
     pub nr_pfns: XenPfn,
 }
 
-/// `struct xen_domctl_paging_mempool`.
+/// Memory for a domain's own tables: `XEN_DOMCTL_get_paging_mempool_size`, `XEN_DOMCTL_set_paging_mempool_size`.
 #[doc(alias = "xen_domctl_paging_mempool")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -887,7 +887,7 @@ pub struct PagingMempool {
     pub size: u64,
 }
 
-/// `struct xen_domctl_vcpu_msr`.
+/// An MSR of a vCPU.
 #[doc(alias = "xen_domctl_vcpu_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -897,7 +897,7 @@ pub struct VcpuMsr {
     pub value: u64,
 }
 
-/// `struct xen_domctl_vcpu_msrs`.
+/// A vCPU's MSRs: `XEN_DOMCTL_get_vcpu_msrs`, `XEN_DOMCTL_set_vcpu_msrs`.
 #[doc(alias = "xen_domctl_vcpu_msrs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -907,7 +907,7 @@ pub struct VcpuMsrs {
     pub msrs: GuestHandle<VcpuMsr>,
 }
 
-/// `struct xen_domctl_vnuma`.
+/// The virtual nodes of a domain: `XEN_DOMCTL_setvnumainfo`.
 #[doc(alias = "xen_domctl_vnuma")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -952,7 +952,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_domctl_monitor_op.u.mov_to_cr`.
+/// The member `xen_domctl_monitor_op.u.mov_to_cr`.
 #[doc(alias = "xen_domctl_monitor_op.u.mov_to_cr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -965,7 +965,7 @@ pub struct MonitorOpMovToCr {
     pub bitmask: u64,
 }
 
-/// `xen_domctl_monitor_op.u.mov_to_msr`.
+/// The member `xen_domctl_monitor_op.u.mov_to_msr`.
 #[doc(alias = "xen_domctl_monitor_op.u.mov_to_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -975,7 +975,7 @@ pub struct MonitorOpMovToMsr {
     pub _hole0: [u8; 3],
 }
 
-/// `xen_domctl_monitor_op.u.guest_request`.
+/// The member `xen_domctl_monitor_op.u.guest_request`.
 #[doc(alias = "xen_domctl_monitor_op.u.guest_request")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -984,7 +984,7 @@ pub struct MonitorOpGuestRequest {
     pub allow_userspace: u8,
 }
 
-/// `xen_domctl_monitor_op.u.debug_exception`.
+/// The member `xen_domctl_monitor_op.u.debug_exception`.
 #[doc(alias = "xen_domctl_monitor_op.u.debug_exception")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -992,7 +992,7 @@ pub struct MonitorOpDebugException {
     pub sync: u8,
 }
 
-/// `xen_domctl_monitor_op.u.vmexit`.
+/// The member `xen_domctl_monitor_op.u.vmexit`.
 #[doc(alias = "xen_domctl_monitor_op.u.vmexit")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -135,7 +135,7 @@ crate::macros::union! {
     }
 }
 
-/// `evtchn_status.u.unbound`.
+/// The member `evtchn_status.u.unbound`.
 #[doc(alias = "evtchn_status.u.unbound")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -143,7 +143,7 @@ pub struct StatusUnbound {
     pub dom: DomId,
 }
 
-/// `evtchn_status.u.interdomain`.
+/// The member `evtchn_status.u.interdomain`.
 #[doc(alias = "evtchn_status.u.interdomain")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -207,7 +207,7 @@ pub struct SetPriority {
     pub priority: u32,
 }
 
-/// `struct evtchn_op`.
+/// The argument of `__HYPERVISOR_event_channel_op_compat`.
 #[doc(alias = "evtchn_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -86,7 +86,7 @@ pub struct GrantEntryV1 {
     pub frame: u32,
 }
 
-/// `struct grant_entry_header`.
+/// The start of every grant of version 2.
 #[doc(alias = "grant_entry_header")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -107,7 +107,7 @@ crate::macros::union! {
     }
 }
 
-/// `grant_entry_v2.full_page`.
+/// The member `grant_entry_v2.full_page`.
 #[doc(alias = "grant_entry_v2.full_page")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -117,7 +117,7 @@ pub struct GrantEntryV2FullPage {
     pub frame: u64,
 }
 
-/// `grant_entry_v2.sub_page`.
+/// The member `grant_entry_v2.sub_page`.
 #[doc(alias = "grant_entry_v2.sub_page")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -128,7 +128,7 @@ pub struct GrantEntryV2SubPage {
     pub frame: u64,
 }
 
-/// `grant_entry_v2.transitive`.
+/// The member `grant_entry_v2.transitive`.
 #[doc(alias = "grant_entry_v2.transitive")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -202,7 +202,7 @@ pub struct Transfer {
     pub _hole1: [u8; 6],
 }
 
-/// `struct gnttab_copy_ptr`.
+/// One side of a copy: a grant or a frame, and an offset in it.
 #[doc(alias = "gnttab_copy_ptr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

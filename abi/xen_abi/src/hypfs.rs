@@ -25,7 +25,7 @@ crate::macros::constants! { u32;
     OP_WRITE_CONTENTS = 2, "XEN_HYPFS_OP_write_contents";
 }
 
-/// `struct xen_hypfs_direntry`.
+/// What an entry is.
 #[doc(alias = "xen_hypfs_direntry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -38,7 +38,7 @@ pub struct Direntry {
     pub max_write_len: u32,
 }
 
-/// `struct xen_hypfs_dirlistentry`.
+/// An entry of a directory; its name follows.
 #[doc(alias = "xen_hypfs_dirlistentry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -31,7 +31,7 @@ crate::macros::constants! { u32;
     KEXEC_STATUS = 6, "KEXEC_CMD_kexec_status";
 }
 
-/// `struct xen_kexec_image`.
+/// Where a loaded kernel's pages are, version 1 of the call.
 #[doc(alias = "xen_kexec_image")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -41,7 +41,7 @@ pub struct Image {
     pub start_address: u64,
 }
 
-/// `struct xen_kexec_exec`.
+/// Which image to start: `KEXEC_CMD_kexec`.
 #[doc(alias = "xen_kexec_exec")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -61,7 +61,7 @@ pub struct LoadV1 {
     pub image: Image,
 }
 
-/// `struct xen_kexec_range`.
+/// A range of machine memory, by number: `KEXEC_CMD_kexec_get_range`.
 #[doc(alias = "xen_kexec_range")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -72,7 +72,7 @@ pub struct Range {
     pub start: u64,
 }
 
-/// `struct xen_kexec_segment`.
+/// A part of an image and where it goes.
 #[doc(alias = "xen_kexec_segment")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -71,7 +71,7 @@ crate::macros::constants! { u32;
     INJECT_CPU_BROADCAST = 0x8, "XEN_MC_INJECT_CPU_BROADCAST";
 }
 
-/// `struct mcinfo_common`.
+/// In front of each record of a machine check.
 #[doc(alias = "mcinfo_common")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -81,7 +81,7 @@ pub struct McinfoCommon {
     pub size: u16,
 }
 
-/// `struct mcinfo_global`.
+/// The global state of a machine check.
 #[doc(alias = "mcinfo_global")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -97,7 +97,7 @@ pub struct McinfoGlobal {
     pub mc_gstatus: u64,
 }
 
-/// `struct mcinfo_bank`.
+/// A bank that reported.
 #[doc(alias = "mcinfo_bank")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -112,7 +112,7 @@ pub struct McinfoBank {
     pub mc_tsc: u64,
 }
 
-/// `struct mcinfo_msr`.
+/// An MSR's number and value.
 #[doc(alias = "mcinfo_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -121,7 +121,7 @@ pub struct McinfoMsr {
     pub value: u64,
 }
 
-/// `struct mcinfo_extended`.
+/// The registers at a machine check.
 #[doc(alias = "mcinfo_extended")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -131,7 +131,7 @@ pub struct McinfoExtended {
     pub mc_msr: [McinfoMsr; 32],
 }
 
-/// `struct page_offline_action`.
+/// A frame was taken out of use.
 #[doc(alias = "page_offline_action")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -140,7 +140,7 @@ pub struct PageOfflineAction {
     pub status: u64,
 }
 
-/// `struct cpu_offline_action`.
+/// A CPU was taken out of use.
 #[doc(alias = "cpu_offline_action")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -150,7 +150,7 @@ pub struct CpuOfflineAction {
     pub mc_core_threadid: u16,
 }
 
-/// `struct mcinfo_recovery`.
+/// What the hypervisor did.
 #[doc(alias = "mcinfo_recovery")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -170,7 +170,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct mc_info`.
+/// The records of a machine check.
 #[doc(alias = "mc_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -180,7 +180,7 @@ pub struct McInfo {
     pub mi_data: [u64; 95],
 }
 
-/// `struct mcinfo_logical_cpu`.
+/// A CPU of the machine.
 #[doc(alias = "mcinfo_logical_cpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -271,7 +271,7 @@ pub struct InjectV2 {
     pub cpumap: Bitmap,
 }
 
-/// `struct xen_mc`.
+/// The argument of `__HYPERVISOR_mca`.
 #[doc(alias = "xen_mc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -122,7 +122,7 @@ pub struct MemoryExchange {
     pub nr_exchanged: u64,
 }
 
-/// `struct xen_memory_domain`.
+/// A domain asked about: `XENMEM_current_reservation`, `XENMEM_maximum_reservation`, `XENMEM_maximum_gpfn`.
 #[doc(alias = "xen_memory_domain")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -206,7 +206,7 @@ pub struct MemoryMap {
     pub buffer: GuestHandle<()>,
 }
 
-/// `struct xen_foreign_memory_map`.
+/// The E820 table of another domain: `XENMEM_set_memory_map`.
 #[doc(alias = "xen_foreign_memory_map")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -216,7 +216,7 @@ pub struct ForeignMemoryMap {
     pub map: MemoryMap,
 }
 
-/// `struct xen_pod_target`.
+/// Populate-on-demand: `XENMEM_set_pod_target`, `XENMEM_get_pod_target`.
 #[doc(alias = "xen_pod_target")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -229,7 +229,7 @@ pub struct PodTarget {
     pub _hole0: [u8; 6],
 }
 
-/// `struct xen_mem_paging_op`.
+/// Argument of `XENMEM_paging_op`.
 #[doc(alias = "xen_mem_paging_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -242,7 +242,7 @@ pub struct PagingOp {
     pub gfn: u64,
 }
 
-/// `struct xen_mem_access_op`.
+/// Argument of `XENMEM_access_op`.
 #[doc(alias = "xen_mem_access_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -256,7 +256,7 @@ pub struct AccessOp {
     pub access_list: GuestHandle<u8>,
 }
 
-/// `struct mem_sharing_op_nominate`.
+/// A frame that may be shared.
 #[doc(alias = "mem_sharing_op_nominate")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -273,7 +273,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct mem_sharing_op_share`.
+/// Two frames to become one.
 #[doc(alias = "mem_sharing_op_share")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -286,7 +286,7 @@ pub struct MemSharingOpShare {
     pub _hole0: [u8; 6],
 }
 
-/// `struct mem_sharing_op_range`.
+/// A range of frames to share.
 #[doc(alias = "mem_sharing_op_range")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -298,7 +298,7 @@ pub struct MemSharingOpRange {
     pub _pad: [u16; 3],
 }
 
-/// `struct mem_sharing_op_debug`.
+/// A frame asked about.
 #[doc(alias = "mem_sharing_op_debug")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -315,7 +315,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct mem_sharing_op_fork`.
+/// The domain to fork.
 #[doc(alias = "mem_sharing_op_fork")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -325,7 +325,7 @@ pub struct MemSharingOpFork {
     pub pad: u32,
 }
 
-/// `struct xen_mem_sharing_op`.
+/// Argument of `XENMEM_sharing_op`.
 #[doc(alias = "xen_mem_sharing_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -348,7 +348,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_reserved_device_memory`.
+/// A range that a device needs mapped one to one.
 #[doc(alias = "xen_reserved_device_memory")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -376,7 +376,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_mem_acquire_resource`.
+/// Frames of the hypervisor to map: `XENMEM_acquire_resource`.
 #[doc(alias = "xen_mem_acquire_resource")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -391,7 +391,7 @@ pub struct AcquireResource {
     pub frame_list: GuestHandle<XenPfn>,
 }
 
-/// `struct xen_vmemrange`.
+/// A range of a virtual node's memory.
 #[doc(alias = "xen_vmemrange")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -402,7 +402,7 @@ pub struct Vmemrange {
     pub nid: u32,
 }
 
-/// `struct xen_vnuma_topology_info`.
+/// The virtual nodes of a domain: `XENMEM_get_vnumainfo`.
 #[doc(alias = "xen_vnuma_topology_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -16,8 +16,8 @@ crate::macros::constants! { u64;
 }
 
 crate::macros::constants! { u32;
-    REGISTER_CALLBACK = 0, "XENNMI_register_callback";
-    UNREGISTER_CALLBACK = 1, "XENNMI_unregister_callback";
+    XENNMI_REGISTER_CALLBACK = 0, "XENNMI_register_callback";
+    XENNMI_UNREGISTER_CALLBACK = 1, "XENNMI_unregister_callback";
 }
 
 /// Argument of `XENNMI_register_callback`.

@@ -146,7 +146,7 @@ pub struct UnmapPirq {
     pub pirq: i32,
 }
 
-/// `struct physdev_manage_pci`.
+/// A PCI device: `PHYSDEVOP_manage_pci_add`, `PHYSDEVOP_manage_pci_remove`.
 #[doc(alias = "physdev_manage_pci")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -164,7 +164,7 @@ pub struct RestoreMsi {
     pub devfn: u8,
 }
 
-/// `struct physdev_manage_pci_ext`.
+/// A PCI device and what it is part of: `PHYSDEVOP_manage_pci_add_ext`.
 #[doc(alias = "physdev_manage_pci_ext")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -178,7 +178,7 @@ pub struct ManagePciExt {
     pub _hole1: [u8; 2],
 }
 
-/// `physdev_manage_pci_ext.physfn`.
+/// The member `physdev_manage_pci_ext.physfn`.
 #[doc(alias = "physdev_manage_pci_ext.physfn")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -187,7 +187,7 @@ pub struct ManagePciExtPhysfn {
     pub devfn: u8,
 }
 
-/// `struct physdev_op`.
+/// The argument of `__HYPERVISOR_physdev_op_compat`.
 #[doc(alias = "physdev_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -254,7 +254,7 @@ pub struct PciDeviceAdd {
     pub _hole0: [u8; 2],
 }
 
-/// `physdev_pci_device_add.physfn`.
+/// The member `physdev_pci_device_add.physfn`.
 #[doc(alias = "physdev_pci_device_add.physfn")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

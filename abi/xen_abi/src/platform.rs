@@ -170,7 +170,7 @@ pub struct PlatformQuirk {
     pub quirk_id: u32,
 }
 
-/// `struct xenpf_efi_time`.
+/// EFI's time.
 #[doc(alias = "xenpf_efi_time")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -188,7 +188,7 @@ pub struct EfiTime {
     pub _hole1: [u8; 1],
 }
 
-/// `struct xenpf_efi_guid`.
+/// EFI's GUID.
 #[doc(alias = "xenpf_efi_guid")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -226,7 +226,7 @@ crate::macros::union! {
     }
 }
 
-/// `xenpf_efi_runtime_call.u.get_time`.
+/// The member `xenpf_efi_runtime_call.u.get_time`.
 #[doc(alias = "xenpf_efi_runtime_call.u.get_time")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -236,7 +236,7 @@ pub struct EfiRuntimeCallGetTime {
     pub accuracy: u32,
 }
 
-/// `xenpf_efi_runtime_call.u.get_variable`.
+/// The member `xenpf_efi_runtime_call.u.get_variable`.
 #[doc(alias = "xenpf_efi_runtime_call.u.get_variable")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -247,7 +247,7 @@ pub struct EfiRuntimeCallGetVariable {
     pub vendor_guid: EfiGuid,
 }
 
-/// `xenpf_efi_runtime_call.u.set_variable`.
+/// The member `xenpf_efi_runtime_call.u.set_variable`.
 #[doc(alias = "xenpf_efi_runtime_call.u.set_variable")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -258,7 +258,7 @@ pub struct EfiRuntimeCallSetVariable {
     pub vendor_guid: EfiGuid,
 }
 
-/// `xenpf_efi_runtime_call.u.get_next_variable_name`.
+/// The member `xenpf_efi_runtime_call.u.get_next_variable_name`.
 #[doc(alias = "xenpf_efi_runtime_call.u.get_next_variable_name")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -268,7 +268,7 @@ pub struct EfiRuntimeCallGetNextVariableName {
     pub vendor_guid: EfiGuid,
 }
 
-/// `xenpf_efi_runtime_call.u.query_variable_info`.
+/// The member `xenpf_efi_runtime_call.u.query_variable_info`.
 #[doc(alias = "xenpf_efi_runtime_call.u.query_variable_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -280,7 +280,7 @@ pub struct EfiRuntimeCallQueryVariableInfo {
     pub max_size: u64,
 }
 
-/// `xenpf_efi_runtime_call.u.query_capsule_capabilities`.
+/// The member `xenpf_efi_runtime_call.u.query_capsule_capabilities`.
 #[doc(alias = "xenpf_efi_runtime_call.u.query_capsule_capabilities")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -292,7 +292,7 @@ pub struct EfiRuntimeCallQueryCapsuleCapabilities {
     pub _hole0: [u8; 4],
 }
 
-/// `xenpf_efi_runtime_call.u.update_capsule`.
+/// The member `xenpf_efi_runtime_call.u.update_capsule`.
 #[doc(alias = "xenpf_efi_runtime_call.u.update_capsule")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -314,7 +314,7 @@ crate::macros::union! {
     }
 }
 
-/// `xenpf_efi_info.cfg`.
+/// The member `xenpf_efi_info.cfg`.
 #[doc(alias = "xenpf_efi_info.cfg")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -324,7 +324,7 @@ pub struct EfiInfoCfg {
     pub _hole0: [u8; 4],
 }
 
-/// `xenpf_efi_info.vendor`.
+/// The member `xenpf_efi_info.vendor`.
 #[doc(alias = "xenpf_efi_info.vendor")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -334,7 +334,7 @@ pub struct EfiInfoVendor {
     pub name: GuestHandle<()>,
 }
 
-/// `xenpf_efi_info.mem`.
+/// The member `xenpf_efi_info.mem`.
 #[doc(alias = "xenpf_efi_info.mem")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -347,7 +347,7 @@ pub struct EfiInfoMem {
     pub _hole0: [u8; 4],
 }
 
-/// `xenpf_efi_info.pci_rom`.
+/// The member `xenpf_efi_info.pci_rom`.
 #[doc(alias = "xenpf_efi_info.pci_rom")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -361,7 +361,7 @@ pub struct EfiInfoPciRom {
     pub size: u64,
 }
 
-/// `xenpf_efi_info.apple_properties`.
+/// The member `xenpf_efi_info.apple_properties`.
 #[doc(alias = "xenpf_efi_info.apple_properties")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -392,7 +392,7 @@ crate::macros::union! {
     }
 }
 
-/// `xenpf_firmware_info.u.disk_info`.
+/// The member `xenpf_firmware_info.u.disk_info`.
 #[doc(alias = "xenpf_firmware_info.u.disk_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -406,7 +406,7 @@ pub struct FirmwareInfoDiskInfo {
     pub edd_params: GuestHandle<()>,
 }
 
-/// `xenpf_firmware_info.u.disk_mbr_signature`.
+/// The member `xenpf_firmware_info.u.disk_mbr_signature`.
 #[doc(alias = "xenpf_firmware_info.u.disk_mbr_signature")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -416,7 +416,7 @@ pub struct FirmwareInfoDiskMbrSignature {
     pub mbr_signature: u32,
 }
 
-/// `xenpf_firmware_info.u.vbeddc_info`.
+/// The member `xenpf_firmware_info.u.vbeddc_info`.
 #[doc(alias = "xenpf_firmware_info.u.vbeddc_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -460,7 +460,7 @@ pub struct Getidletime {
     pub now: u64,
 }
 
-/// `struct xen_power_register`.
+/// A register, as ACPI describes it.
 #[doc(alias = "xen_power_register")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -472,7 +472,7 @@ pub struct PowerRegister {
     pub address: u64,
 }
 
-/// `struct xen_processor_csd`.
+/// Which CPUs share an idle state.
 #[doc(alias = "xen_processor_csd")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -482,7 +482,7 @@ pub struct ProcessorCsd {
     pub num: u32,
 }
 
-/// `struct xen_processor_cx`.
+/// An idle state.
 #[doc(alias = "xen_processor_cx")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -497,7 +497,7 @@ pub struct ProcessorCx {
     pub dp: GuestHandle<ProcessorCsd>,
 }
 
-/// `struct xen_processor_power`.
+/// The idle states of a CPU.
 #[doc(alias = "xen_processor_power")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -507,7 +507,7 @@ pub struct ProcessorPower {
     pub states: GuestHandle<ProcessorCx>,
 }
 
-/// `struct xen_pct_register`.
+/// A register that controls performance states.
 #[doc(alias = "xen_pct_register")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -522,7 +522,7 @@ pub struct PctRegister {
     pub address: u64,
 }
 
-/// `struct xen_processor_px`.
+/// A performance state.
 #[doc(alias = "xen_processor_px")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -535,7 +535,7 @@ pub struct ProcessorPx {
     pub status: u64,
 }
 
-/// `struct xen_psd_package`.
+/// Which CPUs share performance states.
 #[doc(alias = "xen_psd_package")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -547,7 +547,7 @@ pub struct PsdPackage {
     pub num_processors: u64,
 }
 
-/// `struct xen_processor_performance`.
+/// The performance states of a CPU.
 #[doc(alias = "xen_processor_performance")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -609,7 +609,7 @@ pub struct PcpuVersion {
     pub stepping: u32,
 }
 
-/// `struct xenpf_cpu_ol`.
+/// A CPU: `XENPF_cpu_online`, `XENPF_cpu_offline`.
 #[doc(alias = "xenpf_cpu_ol")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -648,7 +648,7 @@ pub struct CoreParking {
     pub idle_nums: u32,
 }
 
-/// `struct xenpf_resource_entry`.
+/// An access to an MSR.
 #[doc(alias = "xenpf_resource_entry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -677,7 +677,7 @@ pub struct ResourceOp {
     pub entries: GuestHandle<ResourceEntry>,
 }
 
-/// `struct xenpf_symdata`.
+/// A symbol of the hypervisor: `XENPF_get_symbol`.
 #[doc(alias = "xenpf_symdata")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -37,16 +37,17 @@ crate::macros::constants! { u32;
     FEATURE_ARCH_ONLY = 1 << 2, "XENPMU_FEATURE_ARCH_ONLY";
 }
 
-/// `struct xen_pmu_amd_ctxt`.
+/// AMD's counters; offsets from here, their registers follow.
 #[doc(alias = "xen_pmu_amd_ctxt")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct AmdCtxt {
     pub counters: u32,
     pub ctrls: u32,
+    pub _hole0: [u64; 0],
 }
 
-/// `struct xen_pmu_cntr_pair`.
+/// A counter and what it counts.
 #[doc(alias = "xen_pmu_cntr_pair")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -55,7 +56,7 @@ pub struct CntrPair {
     pub control: u64,
 }
 
-/// `struct xen_pmu_intel_ctxt`.
+/// Intel's counters; offsets from here, their registers follow.
 #[doc(alias = "xen_pmu_intel_ctxt")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -71,7 +72,7 @@ pub struct IntelCtxt {
     pub debugctl: u64,
 }
 
-/// `struct xen_pmu_regs`.
+/// Where a sample was taken.
 #[doc(alias = "xen_pmu_regs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -85,7 +86,7 @@ pub struct Regs {
     pub pad: [u8; 3],
 }
 
-/// `struct xen_pmu_arch`.
+/// The x86 part of a vCPU's sample page.
 #[doc(alias = "xen_pmu_arch")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -119,7 +120,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_pmu_params`.
+/// The argument of `__HYPERVISOR_xenpmu_op`.
 #[doc(alias = "xen_pmu_params")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -130,7 +131,7 @@ pub struct Params {
     pub pad: u32,
 }
 
-/// `xen_pmu_params.version`.
+/// The member `xen_pmu_params.version`.
 #[doc(alias = "xen_pmu_params.version")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -139,7 +140,7 @@ pub struct ParamsVersion {
     pub min: u32,
 }
 
-/// `struct xen_pmu_data`.
+/// The page that a vCPU and the hypervisor share.
 #[doc(alias = "xen_pmu_data")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

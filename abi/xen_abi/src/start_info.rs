@@ -57,7 +57,7 @@ crate::macros::union! {
     }
 }
 
-/// `start_info.console.domU`.
+/// The member `start_info.console.domU`.
 #[doc(alias = "start_info.console.domU")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -67,7 +67,7 @@ pub struct StartInfoConsoleDomU {
     pub _hole0: [u8; 4],
 }
 
-/// `start_info.console.dom0`.
+/// The member `start_info.console.dom0`.
 #[doc(alias = "start_info.console.dom0")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -105,7 +105,7 @@ crate::macros::union! {
     }
 }
 
-/// `dom0_vga_console_info.u.text_mode_3`.
+/// The member `dom0_vga_console_info.u.text_mode_3`.
 #[doc(alias = "dom0_vga_console_info.u.text_mode_3")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -117,7 +117,7 @@ pub struct Dom0VgaConsoleInfoTextMode3 {
     pub columns: u16,
 }
 
-/// `dom0_vga_console_info.u.vesa_lfb`.
+/// The member `dom0_vga_console_info.u.vesa_lfb`.
 #[doc(alias = "dom0_vga_console_info.u.vesa_lfb")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -258,7 +258,7 @@ pub struct SchedId {
     pub sched_id: u32,
 }
 
-/// `struct xen_sysctl_perfc_desc`.
+/// The name of a performance counter.
 #[doc(alias = "xen_sysctl_perfc_desc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -303,7 +303,7 @@ pub struct DebugKeys {
     pub _hole0: [u8; 4],
 }
 
-/// `struct xen_sysctl_cpuinfo`.
+/// How long a CPU was idle, in ns.
 #[doc(alias = "xen_sysctl_cpuinfo")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -335,7 +335,7 @@ pub struct Availheap {
     pub avail_bytes: u64,
 }
 
-/// `struct pm_px_val`.
+/// A performance state of a CPU and its use.
 #[doc(alias = "pm_px_val")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -345,7 +345,7 @@ pub struct PmPxVal {
     pub count: u64,
 }
 
-/// `struct pm_px_stat`.
+/// The performance states of a CPU.
 #[doc(alias = "pm_px_stat")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -359,7 +359,7 @@ pub struct PmPxStat {
     pub pt: GuestHandle<PmPxVal>,
 }
 
-/// `struct pm_cx_stat`.
+/// The idle states of a CPU.
 #[doc(alias = "pm_cx_stat")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -403,7 +403,7 @@ pub struct CpuHotplug {
     pub op: u32,
 }
 
-/// `struct xen_userspace`.
+/// Parameters of the frequency governor `userspace`.
 #[doc(alias = "xen_userspace")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -411,7 +411,7 @@ pub struct Userspace {
     pub scaling_setspeed: u32,
 }
 
-/// `struct xen_ondemand`.
+/// Parameters of the frequency governor `ondemand`.
 #[doc(alias = "xen_ondemand")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -422,7 +422,7 @@ pub struct Ondemand {
     pub up_threshold: u32,
 }
 
-/// `struct xen_get_cpufreq_para`.
+/// How a CPU's frequency is governed.
 #[doc(alias = "xen_get_cpufreq_para")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -455,7 +455,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_set_cpufreq_gov`.
+/// A governor to use.
 #[doc(alias = "xen_set_cpufreq_gov")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -463,7 +463,7 @@ pub struct SetCpufreqGov {
     pub scaling_governor: [u8; 16],
 }
 
-/// `struct xen_set_cpufreq_para`.
+/// A governor's parameter to set.
 #[doc(alias = "xen_set_cpufreq_para")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -507,7 +507,7 @@ pub struct PageOfflineOp {
     pub status: GuestHandle<u32>,
 }
 
-/// `struct xen_sysctl_lockprof_data`.
+/// How a lock was used.
 #[doc(alias = "xen_sysctl_lockprof_data")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -535,7 +535,7 @@ pub struct LockprofOp {
     pub data: GuestHandle<LockprofData>,
 }
 
-/// `struct xen_sysctl_cputopo`.
+/// Where a CPU is.
 #[doc(alias = "xen_sysctl_cputopo")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -555,7 +555,7 @@ pub struct Cputopoinfo {
     pub cputopo: GuestHandle<Cputopo>,
 }
 
-/// `struct xen_sysctl_meminfo`.
+/// The memory of a node.
 #[doc(alias = "xen_sysctl_meminfo")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -589,7 +589,7 @@ pub struct CpupoolOp {
     pub cpumap: Bitmap,
 }
 
-/// `struct xen_sysctl_arinc653_schedule`.
+/// The schedule of an ARINC 653 pool.
 #[doc(alias = "xen_sysctl_arinc653_schedule")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -600,7 +600,7 @@ pub struct Arinc653Schedule {
     pub sched_entries: [Arinc653ScheduleSchedEntries; 64],
 }
 
-/// `xen_sysctl_arinc653_schedule.sched_entries[0]`.
+/// The member `xen_sysctl_arinc653_schedule.sched_entries[0]`.
 #[doc(alias = "xen_sysctl_arinc653_schedule.sched_entries[0]")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -611,7 +611,7 @@ pub struct Arinc653ScheduleSchedEntries {
     pub runtime: u64,
 }
 
-/// `struct xen_sysctl_credit_schedule`.
+/// Parameters of the credit scheduler.
 #[doc(alias = "xen_sysctl_credit_schedule")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -621,7 +621,7 @@ pub struct CreditSchedule {
     pub vcpu_migr_delay_us: u32,
 }
 
-/// `struct xen_sysctl_credit2_schedule`.
+/// Parameters of the credit2 scheduler.
 #[doc(alias = "xen_sysctl_credit2_schedule")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -629,7 +629,7 @@ pub struct Credit2Schedule {
     pub ratelimit_us: u32,
 }
 
-/// `struct xen_sysctl_sched_arinc653`.
+/// A pointer to a schedule.
 #[doc(alias = "xen_sysctl_sched_arinc653")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -686,7 +686,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_sysctl_psr_cmt_op.u.l3_cache`.
+/// The member `xen_sysctl_psr_cmt_op.u.l3_cache`.
 #[doc(alias = "xen_sysctl_psr_cmt_op.u.l3_cache")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -724,7 +724,7 @@ crate::macros::union! {
     }
 }
 
-/// `xen_sysctl_psr_alloc.u.cat_info`.
+/// The member `xen_sysctl_psr_alloc.u.cat_info`.
 #[doc(alias = "xen_sysctl_psr_alloc.u.cat_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -734,7 +734,7 @@ pub struct PsrAllocCatInfo {
     pub flags: u32,
 }
 
-/// `xen_sysctl_psr_alloc.u.mba_info`.
+/// The member `xen_sysctl_psr_alloc.u.mba_info`.
 #[doc(alias = "xen_sysctl_psr_alloc.u.mba_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -744,7 +744,7 @@ pub struct PsrAllocMbaInfo {
     pub flags: u32,
 }
 
-/// `struct xen_sysctl_cpu_levelling_caps`.
+/// Which CPUID leaves can be masked: `XEN_SYSCTL_get_cpu_levelling_caps`.
 #[doc(alias = "xen_sysctl_cpu_levelling_caps")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -752,7 +752,7 @@ pub struct CpuLevellingCaps {
     pub caps: u32,
 }
 
-/// `struct xen_sysctl_cpu_featureset`.
+/// A set of CPU features: `XEN_SYSCTL_get_cpu_featureset`.
 #[doc(alias = "xen_sysctl_cpu_featureset")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -762,7 +762,7 @@ pub struct CpuFeatureset {
     pub features: GuestHandle<u32>,
 }
 
-/// `struct xen_livepatch_name`.
+/// The name of a live patch.
 #[doc(alias = "xen_livepatch_name")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -782,7 +782,7 @@ pub struct LivepatchUpload {
     pub payload: GuestHandle<u8>,
 }
 
-/// `struct xen_livepatch_status`.
+/// What became of a live patch.
 #[doc(alias = "xen_livepatch_status")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -850,7 +850,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_sysctl_cpu_policy`.
+/// A CPU policy of the machine: `XEN_SYSCTL_get_cpu_policy`.
 #[doc(alias = "xen_sysctl_cpu_policy")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

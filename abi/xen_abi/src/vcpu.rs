@@ -105,7 +105,7 @@ pub struct GetPhysid {
     pub phys_id: u64,
 }
 
-/// `struct vcpu_register_time_memory_area`.
+/// Where the vCPU's time goes: `VCPUOP_register_vcpu_time_memory_area`.
 #[doc(alias = "vcpu_register_time_memory_area")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -47,7 +47,7 @@ pub struct VcpuGuestContext {
     pub gs_base_user: u64,
 }
 
-/// `vcpu_guest_context.fpu_ctxt`.
+/// The member `vcpu_guest_context.fpu_ctxt`.
 #[doc(alias = "vcpu_guest_context.fpu_ctxt")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

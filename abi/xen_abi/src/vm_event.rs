@@ -65,7 +65,7 @@ crate::macros::constants! { u32;
     MEM_PAGING_EVICT_FAIL = 1 << 1;
 }
 
-/// `struct vm_event_regs_x86`.
+/// The registers of the vCPU.
 #[doc(alias = "vm_event_regs_x86")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -126,7 +126,7 @@ pub struct RegsX86 {
     pub _pad: u16,
 }
 
-/// `struct vm_event_mem_access`.
+/// An access that the settings forbid.
 #[doc(alias = "vm_event_mem_access")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -138,7 +138,7 @@ pub struct MemAccess {
     pub _pad: u32,
 }
 
-/// `struct vm_event_write_ctrlreg`.
+/// A write to a control register.
 #[doc(alias = "vm_event_write_ctrlreg")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -149,7 +149,7 @@ pub struct WriteCtrlreg {
     pub old_value: u64,
 }
 
-/// `struct vm_event_singlestep`.
+/// An instruction was stepped.
 #[doc(alias = "vm_event_singlestep")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -157,7 +157,7 @@ pub struct Singlestep {
     pub gfn: u64,
 }
 
-/// `struct vm_event_fast_singlestep`.
+/// The view to step in.
 #[doc(alias = "vm_event_fast_singlestep")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -165,7 +165,7 @@ pub struct FastSinglestep {
     pub p2midx: u16,
 }
 
-/// `struct vm_event_debug`.
+/// A breakpoint or debug exception.
 #[doc(alias = "vm_event_debug")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -178,7 +178,7 @@ pub struct Debug {
     pub _pad: [u8; 3],
 }
 
-/// `struct vm_event_mov_to_msr`.
+/// A write to an MSR.
 #[doc(alias = "vm_event_mov_to_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -188,7 +188,7 @@ pub struct MovToMsr {
     pub old_value: u64,
 }
 
-/// `struct vm_event_desc_access`.
+/// An access to a descriptor table register.
 #[doc(alias = "vm_event_desc_access")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -206,7 +206,7 @@ crate::macros::union! {
     }
 }
 
-/// `vm_event_desc_access.arch.vmx`.
+/// The member `vm_event_desc_access.arch.vmx`.
 #[doc(alias = "vm_event_desc_access.arch.vmx")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -216,7 +216,7 @@ pub struct DescAccessArchVmx {
     pub exit_qualification: u64,
 }
 
-/// `struct vm_event_cpuid`.
+/// A `cpuid`.
 #[doc(alias = "vm_event_cpuid")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -227,7 +227,7 @@ pub struct Cpuid {
     pub _pad: u32,
 }
 
-/// `struct vm_event_interrupt_x86`.
+/// An interrupt about to be delivered.
 #[doc(alias = "vm_event_interrupt_x86")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -240,7 +240,7 @@ pub struct InterruptX86 {
     pub cr2: u64,
 }
 
-/// `struct vm_event_paging`.
+/// A frame that is paged out.
 #[doc(alias = "vm_event_paging")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -250,7 +250,7 @@ pub struct Paging {
     pub flags: u32,
 }
 
-/// `struct vm_event_sharing`.
+/// A shared frame could not be unshared.
 #[doc(alias = "vm_event_sharing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -260,7 +260,7 @@ pub struct Sharing {
     pub _pad: u32,
 }
 
-/// `struct vm_event_emul_read_data`.
+/// What an emulated read gives.
 #[doc(alias = "vm_event_emul_read_data")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -269,7 +269,7 @@ pub struct EmulReadData {
     pub data: [u8; 340],
 }
 
-/// `struct vm_event_emul_insn_data`.
+/// The instruction to emulate.
 #[doc(alias = "vm_event_emul_insn_data")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -277,7 +277,7 @@ pub struct EmulInsnData {
     pub data: [u8; 16],
 }
 
-/// `struct vm_event_vmexit`.
+/// An exit of the CPU from the guest.
 #[doc(alias = "vm_event_vmexit")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -285,7 +285,7 @@ pub struct Vmexit {
     pub arch: VmexitArch,
 }
 
-/// `vm_event_vmexit.arch`.
+/// The member `vm_event_vmexit.arch`.
 #[doc(alias = "vm_event_vmexit.arch")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -293,7 +293,7 @@ pub struct VmexitArch {
     pub vmx: VmexitArchVmx,
 }
 
-/// `vm_event_vmexit.arch.vmx`.
+/// The member `vm_event_vmexit.arch.vmx`.
 #[doc(alias = "vm_event_vmexit.arch.vmx")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -302,7 +302,7 @@ pub struct VmexitArchVmx {
     pub qualification: u64,
 }
 
-/// `struct vm_event_st`.
+/// An event, and the answer to it.
 #[doc(alias = "vm_event_st")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

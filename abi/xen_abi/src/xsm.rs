@@ -58,7 +58,7 @@ pub struct Setenforce {
     pub enforcing: u32,
 }
 
-/// `struct xen_flask_sid_context`.
+/// A security label as number and as text.
 #[doc(alias = "xen_flask_sid_context")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -83,7 +83,7 @@ pub struct Access {
     pub seqno: u32,
 }
 
-/// `struct xen_flask_transition`.
+/// Which label an object gets.
 #[doc(alias = "xen_flask_transition")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -94,7 +94,7 @@ pub struct Transition {
     pub newsid: u32,
 }
 
-/// `struct xen_flask_boolean`.
+/// A switch of the policy.
 #[doc(alias = "xen_flask_boolean")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -117,7 +117,7 @@ pub struct SetavcThreshold {
     pub threshold: u32,
 }
 
-/// `struct xen_flask_hash_stats`.
+/// How full the label table is.
 #[doc(alias = "xen_flask_hash_stats")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -128,7 +128,7 @@ pub struct HashStats {
     pub max_chain_len: u32,
 }
 
-/// `struct xen_flask_cache_stats`.
+/// How often decisions were cached.
 #[doc(alias = "xen_flask_cache_stats")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -142,7 +142,7 @@ pub struct CacheStats {
     pub frees: u32,
 }
 
-/// `struct xen_flask_ocontext`.
+/// The label of a range of ports, memory or devices.
 #[doc(alias = "xen_flask_ocontext")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -153,7 +153,7 @@ pub struct Ocontext {
     pub high: u64,
 }
 
-/// `struct xen_flask_peersid`.
+/// The label of the other end of an event channel.
 #[doc(alias = "xen_flask_peersid")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -181,7 +181,7 @@ pub struct DevicetreeLabel {
     pub path: GuestHandle<u8>,
 }
 
-/// `struct xen_flask_op`.
+/// The argument of `__HYPERVISOR_xsm_op`.
 #[doc(alias = "xen_flask_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

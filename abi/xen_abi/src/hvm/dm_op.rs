@@ -75,7 +75,7 @@ pub struct GetIoreqServerInfo {
     pub bufioreq_gfn: u64,
 }
 
-/// `struct xen_dm_op_ioreq_server_range`.
+/// A range of ports, memory or PCI devices: `XEN_DMOP_map_io_range_to_ioreq_server`, `XEN_DMOP_unmap_io_range_from_ioreq_server`.
 #[doc(alias = "xen_dm_op_ioreq_server_range")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -156,7 +156,7 @@ pub struct ModifiedMemory {
     pub opaque: u32,
 }
 
-/// `struct xen_dm_op_modified_memory_extent`.
+/// A range of frames that the device model wrote.
 #[doc(alias = "xen_dm_op_modified_memory_extent")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -264,7 +264,7 @@ pub struct NrVcpus {
     pub vcpus: u32,
 }
 
-/// `struct xen_dm_op`.
+/// What the first buffer of a call holds.
 #[doc(alias = "xen_dm_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -300,7 +300,7 @@ crate::macros::union! {
     }
 }
 
-/// `struct xen_dm_op_buf`.
+/// A buffer of a call.
 #[doc(alias = "xen_dm_op_buf")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

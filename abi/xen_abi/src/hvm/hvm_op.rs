@@ -51,7 +51,7 @@ crate::macros::constants! { u32;
     HVMMEM_IOREQ_SERVER = 4, "HVMMEM_ioreq_server";
 }
 
-/// `struct xen_hvm_param`.
+/// A parameter's number and value: `HVMOP_set_param`, `HVMOP_get_param`.
 #[doc(alias = "xen_hvm_param")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -62,7 +62,7 @@ pub struct HvmParam {
     pub value: u64,
 }
 
-/// `struct xen_hvm_altp2m_suppress_ve`.
+/// Whether a frame of a view causes #VE.
 #[doc(alias = "xen_hvm_altp2m_suppress_ve")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -74,7 +74,7 @@ pub struct Altp2mSuppressVe {
     pub gfn: u64,
 }
 
-/// `struct xen_hvm_altp2m_suppress_ve_multi`.
+/// Whether a range of frames of a view causes #VE.
 #[doc(alias = "xen_hvm_altp2m_suppress_ve_multi")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -127,7 +127,7 @@ pub struct GetMemType {
     pub pfn: u64,
 }
 
-/// `struct xen_hvm_evtchn_upcall_vector`.
+/// The vector by which a vCPU learns of events: `HVMOP_set_evtchn_upcall_vector`.
 #[doc(alias = "xen_hvm_evtchn_upcall_vector")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -137,7 +137,7 @@ pub struct EvtchnUpcallVector {
     pub _hole0: [u8; 3],
 }
 
-/// `struct xen_hvm_altp2m_domain_state`.
+/// Whether a domain has alternate views.
 #[doc(alias = "xen_hvm_altp2m_domain_state")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -163,7 +163,7 @@ pub struct Altp2mVcpuDisableNotify {
     pub vcpu_id: u32,
 }
 
-/// `struct xen_hvm_altp2m_view`.
+/// A view and the access that new frames in it get.
 #[doc(alias = "xen_hvm_altp2m_view")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -172,7 +172,7 @@ pub struct Altp2mView {
     pub hvmmem_default_access: u16,
 }
 
-/// `struct xen_hvm_altp2m_mem_access`.
+/// The access to a frame of a view.
 #[doc(alias = "xen_hvm_altp2m_mem_access")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -208,7 +208,7 @@ pub struct Altp2mChangeGfn {
     pub new_gfn: u64,
 }
 
-/// `struct xen_hvm_altp2m_get_vcpu_p2m_idx`.
+/// The view that a vCPU uses.
 #[doc(alias = "xen_hvm_altp2m_get_vcpu_p2m_idx")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -228,7 +228,7 @@ pub struct Altp2mSetVisibility {
     pub pad: u8,
 }
 
-/// `struct xen_hvm_altp2m_op`.
+/// The argument of `HVMOP_altp2m`.
 #[doc(alias = "xen_hvm_altp2m_op")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

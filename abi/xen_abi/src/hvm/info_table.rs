@@ -16,7 +16,7 @@ crate::macros::constants! { u32;
     HVM_MAX_VCPUS = 128;
 }
 
-/// `struct hvm_info_table`.
+/// At `HVM_INFO_PADDR`; its bytes add to 0.
 #[doc(alias = "hvm_info_table")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

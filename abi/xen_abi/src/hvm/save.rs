@@ -23,7 +23,7 @@ crate::macros::constants! { u32;
     SAVE_CODE_MAX = 20, "HVM_SAVE_CODE_MAX";
 }
 
-/// `struct hvm_save_descriptor`.
+/// In front of each record.
 #[doc(alias = "hvm_save_descriptor")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -33,7 +33,7 @@ pub struct SaveDescriptor {
     pub length: u32,
 }
 
-/// `struct hvm_save_header`.
+/// The first record.
 #[doc(alias = "hvm_save_header")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -45,7 +45,7 @@ pub struct SaveHeader {
     pub gtsc_khz: u32,
 }
 
-/// `struct hvm_hw_cpu`.
+/// A vCPU's registers.
 #[doc(alias = "hvm_hw_cpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -133,7 +133,7 @@ pub struct HwCpu {
     pub pad0: u32,
 }
 
-/// `struct hvm_hw_lapic`.
+/// A local APIC's state that is not in its registers.
 #[doc(alias = "hvm_hw_lapic")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -144,7 +144,7 @@ pub struct Lapic {
     pub tdt_msr: u64,
 }
 
-/// `struct hvm_hw_lapic_regs`.
+/// A local APIC's registers.
 #[doc(alias = "hvm_hw_lapic_regs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -152,7 +152,7 @@ pub struct LapicRegs {
     pub data: [u8; 1024],
 }
 
-/// `struct hvm_hw_pci_irqs`.
+/// PCI interrupt lines, a bit each.
 #[doc(alias = "hvm_hw_pci_irqs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -160,7 +160,7 @@ pub struct PciIrqs {
     pub i: [u64; 2],
 }
 
-/// `struct hvm_hw_isa_irqs`.
+/// ISA interrupt lines, a bit each.
 #[doc(alias = "hvm_hw_isa_irqs")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -168,7 +168,7 @@ pub struct IsaIrqs {
     pub i: [u64; 1],
 }
 
-/// `struct hvm_hw_pci_link`.
+/// Where the PCI links are routed to.
 #[doc(alias = "hvm_hw_pci_link")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -177,7 +177,7 @@ pub struct PciLink {
     pub pad0: [u8; 4],
 }
 
-/// `struct hvm_hw_pit_channel`.
+/// A channel of the interval timer.
 #[doc(alias = "hvm_hw_pit_channel")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -196,7 +196,7 @@ pub struct PitChannel {
     pub gate: u8,
 }
 
-/// `struct hvm_hw_pit`.
+/// The interval timer.
 #[doc(alias = "hvm_hw_pit")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -206,7 +206,7 @@ pub struct Pit {
     pub pad0: u32,
 }
 
-/// `struct hvm_hw_rtc`.
+/// The real-time clock.
 #[doc(alias = "hvm_hw_rtc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -217,7 +217,7 @@ pub struct Rtc {
     pub rtc_offset: i64,
 }
 
-/// `struct hvm_hw_hpet`.
+/// The HPET's registers.
 #[doc(alias = "hvm_hw_hpet")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -235,7 +235,7 @@ pub struct Hpet {
     pub period: [u64; 3],
 }
 
-/// `hvm_hw_hpet.timers[0]`.
+/// The member `hvm_hw_hpet.timers[0]`.
 #[doc(alias = "hvm_hw_hpet.timers[0]")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -246,7 +246,7 @@ pub struct HpetTimers {
     pub res4: u64,
 }
 
-/// `struct hvm_hw_pmtimer`.
+/// The PM timer.
 #[doc(alias = "hvm_hw_pmtimer")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -256,7 +256,7 @@ pub struct Pmtimer {
     pub pm1a_en: u16,
 }
 
-/// `struct hvm_hw_mtrr`.
+/// Memory types.
 #[doc(alias = "hvm_hw_mtrr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -268,7 +268,7 @@ pub struct Mtrr {
     pub msr_mtrr_def_type: u64,
 }
 
-/// `struct hvm_hw_cpu_xsave_hdr`.
+/// The header of an XSAVE area.
 #[doc(alias = "hvm_hw_cpu_xsave_hdr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -278,7 +278,7 @@ pub struct CpuXsaveHdr {
     pub reserved: [u64; 6],
 }
 
-/// `struct hvm_hw_cpu_xsave`.
+/// A vCPU's XSAVE area; its extended part follows.
 #[doc(alias = "hvm_hw_cpu_xsave")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -289,7 +289,7 @@ pub struct CpuXsave {
     pub save_area: CpuXsaveSaveArea,
 }
 
-/// `hvm_hw_cpu_xsave.save_area`.
+/// The member `hvm_hw_cpu_xsave.save_area`.
 #[doc(alias = "hvm_hw_cpu_xsave.save_area")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -298,7 +298,7 @@ pub struct CpuXsaveSaveArea {
     pub xsave_hdr: CpuXsaveHdr,
 }
 
-/// `hvm_hw_cpu_xsave.save_area.fpu_sse`.
+/// The member `hvm_hw_cpu_xsave.save_area.fpu_sse`.
 #[doc(alias = "hvm_hw_cpu_xsave.save_area.fpu_sse")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -306,7 +306,7 @@ pub struct CpuXsaveSaveAreaFpuSse {
     pub x: [u8; 512],
 }
 
-/// `struct hvm_viridian_domain_context`.
+/// The Viridian state of a domain.
 #[doc(alias = "hvm_viridian_domain_context")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -317,7 +317,7 @@ pub struct ViridianDomainContext {
     pub reference_tsc: u64,
 }
 
-/// `struct hvm_viridian_vcpu_context`.
+/// The Viridian state of a vCPU.
 #[doc(alias = "hvm_viridian_vcpu_context")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -331,7 +331,7 @@ pub struct ViridianVcpuContext {
     pub stimer_count_msr: [u64; 4],
 }
 
-/// `struct hvm_vmce_vcpu`.
+/// The machine-check state of a vCPU.
 #[doc(alias = "hvm_vmce_vcpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -342,7 +342,7 @@ pub struct VmceVcpu {
     pub mcg_ext_ctl: u64,
 }
 
-/// `struct hvm_tsc_adjust`.
+/// The MSR `TSC_ADJUST` of a vCPU.
 #[doc(alias = "hvm_tsc_adjust")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -350,7 +350,7 @@ pub struct TscAdjust {
     pub tsc_adjust: u64,
 }
 
-/// `struct hvm_one_msr`.
+/// An MSR's number and value.
 #[doc(alias = "hvm_one_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -360,11 +360,12 @@ pub struct OneMsr {
     pub val: u64,
 }
 
-/// `struct hvm_msr`.
+/// MSRs of a vCPU: `count` entries (`struct hvm_one_msr`) follow.
 #[doc(alias = "hvm_msr")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
 pub struct Msr {
     pub count: u32,
     pub _hole0: [u8; 4],
+    pub _hole1: [u64; 0],
 }

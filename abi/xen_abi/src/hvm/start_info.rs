@@ -37,7 +37,7 @@ pub struct HvmStartInfo {
     pub reserved: u32,
 }
 
-/// `struct hvm_modlist_entry`.
+/// A module that the builder loaded.
 #[doc(alias = "hvm_modlist_entry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -48,7 +48,7 @@ pub struct ModlistEntry {
     pub reserved: u64,
 }
 
-/// `struct hvm_memmap_table_entry`.
+/// A range of the guest's memory map.
 #[doc(alias = "hvm_memmap_table_entry")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -14,7 +14,7 @@ crate::macros::constants! { u32;
     MODE_64B = 1, "VCPU_HVM_MODE_64B";
 }
 
-/// `struct vcpu_hvm_x86_32`.
+/// Registers of a vCPU that starts in 32-bit mode.
 #[doc(alias = "vcpu_hvm_x86_32")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -52,7 +52,7 @@ pub struct VcpuHvmX86_32 {
     pub pad2: [u16; 3],
 }
 
-/// `struct vcpu_hvm_x86_64`.
+/// Registers of a vCPU that starts in 64-bit mode.
 #[doc(alias = "vcpu_hvm_x86_64")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -73,7 +73,7 @@ pub struct VcpuHvmX86_64 {
     pub efer: u64,
 }
 
-/// `struct vcpu_hvm_context`.
+/// The argument of `VCPUOP_initialise` for HVM vCPUs.
 #[doc(alias = "vcpu_hvm_context")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -33,7 +33,7 @@ crate::macros::constants! { i16;
     RSP_OKAY = 0, "BLKIF_RSP_OKAY";
 }
 
-/// `struct blkif_request_segment`.
+/// A granted frame and its sectors.
 #[doc(alias = "blkif_request_segment")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -44,7 +44,7 @@ pub struct RequestSegment {
     pub _hole0: [u8; 2],
 }
 
-/// `struct blkif_request`.
+/// A request to read or write.
 #[doc(alias = "blkif_request")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -58,7 +58,7 @@ pub struct Request {
     pub seg: [RequestSegment; 11],
 }
 
-/// `struct blkif_request_discard`.
+/// A request to forget sectors, in the place of a `struct blkif_request`.
 #[doc(alias = "blkif_request_discard")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -72,7 +72,7 @@ pub struct RequestDiscard {
     pub nr_sectors: u64,
 }
 
-/// `struct blkif_request_indirect`.
+/// A request whose segments are in other frames, in the place of a `struct blkif_request`.
 #[doc(alias = "blkif_request_indirect")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -89,7 +89,7 @@ pub struct RequestIndirect {
     pub _hole2: [u8; 4],
 }
 
-/// `struct blkif_response`.
+/// The answer to a request.
 #[doc(alias = "blkif_response")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]

@@ -64,7 +64,7 @@ crate::macros::constants! { i16;
     NETIF_RSP_NULL = 1;
 }
 
-/// `struct xen_netif_ctrl_request`.
+/// A request on the control ring.
 #[doc(alias = "xen_netif_ctrl_request")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -75,7 +75,7 @@ pub struct CtrlRequest {
     pub data: [u32; 3],
 }
 
-/// `struct xen_netif_ctrl_response`.
+/// The answer on the control ring.
 #[doc(alias = "xen_netif_ctrl_response")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -87,7 +87,7 @@ pub struct CtrlResponse {
     pub data: u32,
 }
 
-/// `struct xen_netif_gref`.
+/// A grant to keep mapped.
 #[doc(alias = "xen_netif_gref")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -98,7 +98,7 @@ pub struct Gref {
     pub status: u16,
 }
 
-/// `struct netif_tx_request`.
+/// A packet to send, or a part of one.
 #[doc(alias = "netif_tx_request")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -110,7 +110,7 @@ pub struct TxRequest {
     pub size: u16,
 }
 
-/// `struct netif_extra_info`.
+/// More on a packet, in the place of the next request or response.
 #[doc(alias = "netif_extra_info")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -130,7 +130,7 @@ crate::macros::union! {
     }
 }
 
-/// `netif_extra_info.u.gso`.
+/// The member `netif_extra_info.u.gso`.
 #[doc(alias = "netif_extra_info.u.gso")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -142,7 +142,7 @@ pub struct ExtraInfoGso {
     pub features: u16,
 }
 
-/// `netif_extra_info.u.mcast`.
+/// The member `netif_extra_info.u.mcast`.
 #[doc(alias = "netif_extra_info.u.mcast")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -150,7 +150,7 @@ pub struct ExtraInfoMcast {
     pub addr: [u8; 6],
 }
 
-/// `netif_extra_info.u.hash`.
+/// The member `netif_extra_info.u.hash`.
 #[doc(alias = "netif_extra_info.u.hash")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -161,7 +161,7 @@ pub struct ExtraInfoHash {
     pub value: [u8; 4],
 }
 
-/// `struct netif_tx_response`.
+/// The answer for a packet to send.
 #[doc(alias = "netif_tx_response")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -170,7 +170,7 @@ pub struct TxResponse {
     pub status: i16,
 }
 
-/// `struct netif_rx_request`.
+/// A frame for packets to arrive in.
 #[doc(alias = "netif_rx_request")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
@@ -180,7 +180,7 @@ pub struct RxRequest {
     pub gref: GrantRef,
 }
 
-/// `struct netif_rx_response`.
+/// A packet that arrived.
 #[doc(alias = "netif_rx_response")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
