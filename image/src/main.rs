@@ -7,17 +7,10 @@
 
 use boot_info::BootInfo;
 
+/// Called by the boot code, once.
 #[unsafe(no_mangle)]
 fn image_main(info: &'static BootInfo) -> ! {
-    let memory = match platform_memory::init(info) {
-        Ok(memory) => memory,
-        Err(error) => platform_boot::stop(format_args!("{error}")),
-    };
-    use core::fmt::Write;
-    let mut out = platform_boot::EarlyPrint;
-    let _ = writeln!(out, "{:?}", info.memory_map);
-    let _ = writeln!(out, "free {} end {:?} modules {}", memory.free.count(), memory.end, memory.modules.len());
-    platform_boot::stop(format_args!("smoke"));
+    hypervisor::start(info)
 }
 
 #[panic_handler]

@@ -76,6 +76,11 @@ pub(crate) fn line(message: fmt::Arguments<'_>) {
     }
 }
 
+/// Prints a line, whoever has the console.
+pub(crate) fn crash_line(message: fmt::Arguments<'_>) {
+    let _ = writeln!(EarlyPrint, "{message}");
+}
+
 fn serial(byte: u8) {
     for _ in 0..PATIENCE {
         if inb(STATUS) & READY != 0 {
@@ -98,10 +103,7 @@ fn get(cell: usize) -> u16 {
 }
 
 fn screen(byte: u8) {
-    let (mut row, mut column) = (
-        ROW.load(Ordering::Relaxed),
-        COLUMN.load(Ordering::Relaxed),
-    );
+    let (mut row, mut column) = (ROW.load(Ordering::Relaxed), COLUMN.load(Ordering::Relaxed));
     if byte != b'\n' && column < COLUMNS {
         put(row * COLUMNS + column, ATTRIBUTE | u16::from(byte));
         column += 1;

@@ -2,8 +2,8 @@
 
 use addr::Maddr;
 use boot_info::{BootInfo, PhysicalMemory, multiboot1, multiboot2};
-use platform_cpu::control;
 use platform_cpu::lock::Once;
+use platform_cpu::{HostFrame, backtrace, control, ports, symbols};
 
 use crate::early_print::{self, stop};
 
@@ -37,15 +37,42 @@ static BOOT_INFO: Once<BootInfo> = Once::new();
 #[unsafe(no_mangle)]
 extern "sysv64" fn boot_main(magic: u32, info: u32) -> ! {
     early_print::init();
+    // The firmware's interrupt controllers send vectors that are exceptions': silence until there are drivers.
+    ports::outb(0x21, 0xff);
+    ports::outb(0xa1, 0xff);
     // SAFETY: this is the boot CPU's first code, on its block's stack; the first page tables map the image
     // writable.
     unsafe { platform_cpu::start::init_boot_cpu() };
+    platform_cpu::hooks::set_fatal(fatal);
     check_cpu();
     parse(magic, info);
     match BOOT_INFO.get() {
         Some(info) => image_main(info),
         None => stop(format_args!("no boot information")),
     }
+}
+
+/// What becomes of an exception until the hypervisor has its own way to crash.
+fn fatal(frame: &HostFrame) -> ! {
+    early_print::crash_line(format_args!(
+        "Xenolith: exception {} (error {:#x}) at {:#x}, address {:#x}, stack {:#x}",
+        frame.vector,
+        frame.error_code,
+        frame.rip,
+        platform_cpu::read_fault_address(),
+        frame.rsp,
+    ));
+    backtrace::walk(
+        frame.rbp,
+        backtrace::read_stack,
+        |address| match symbols::lookup(address) {
+            Some((name, offset)) => {
+                early_print::crash_line(format_args!("  [{address:#x}] {name}+{offset:#x}"));
+            }
+            None => early_print::crash_line(format_args!("  [{address:#x}]")),
+        },
+    );
+    stop(format_args!("crashed while starting"))
 }
 
 /// Parses what the boot loader left. Not in line: the information is large, and its copies should be off the stack

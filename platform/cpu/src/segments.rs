@@ -36,6 +36,8 @@ macro_rules! load_selector {
     ($name:ident, $register:literal) => {
         #[inline]
         fn $name(selector: u16) -> Result<(), BadSelector> {
+            // As if ring 3 loaded it: a segment of ring 0 is refused.
+            let selector = if selector > 3 { selector | 3 } else { selector };
             let failed: u32;
             // SAFETY: a data segment's base and limit mean nothing to 64-bit ring 0; a fault continues at 3
             // with a null selector and `failed` set.

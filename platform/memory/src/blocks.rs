@@ -49,7 +49,7 @@ pub fn map_block(cpu: usize) -> bool {
     if gdt_frame(cpu).raw() != 0 {
         return true;
     }
-    // An L1 is the part of 16 blocks.
+    // An L1 is the part of 8 blocks.
     let l2 = (DIRECT_MAP + L2.load(Ordering::Relaxed)) as *const [AtomicU64; 512];
     // SAFETY: the table was built at boot, in RAM of the direct map, and is written here only.
     let l2 = unsafe { &*l2 };

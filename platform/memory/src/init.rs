@@ -163,11 +163,7 @@ fn direct_ranges(info: &BootInfo) -> Result<ArrayVec<Range<u64>, MAX_MAPPED>, In
             continue;
         }
         let first = region.start.raw() >> 12;
-        let end = region
-            .end
-            .raw()
-            .min(DIRECT_MAP_SIZE)
-            .div_ceil(PAGE_SIZE);
+        let end = region.end.raw().min(DIRECT_MAP_SIZE).div_ceil(PAGE_SIZE);
         add(first..end.min(image.start).max(first))?;
         add(first.max(image.end)..end.max(image.end))?;
     }
@@ -211,11 +207,7 @@ pub fn init(info: &BootInfo) -> Result<MemoryInit, InitError> {
             len: module.len as usize,
         });
     }
-    let end = info
-        .memory_map
-        .ram_end()
-        .raw()
-        .min(DIRECT_MAP_SIZE >> 12);
+    let end = info.memory_map.ram_end().raw().min(DIRECT_MAP_SIZE >> 12);
 
     let tables_failed = |NoMemory| InitError::NoMemory("page tables");
     let mut tables = Tables::new(&mut free).map_err(tables_failed)?;
@@ -248,9 +240,7 @@ pub fn init(info: &BootInfo) -> Result<MemoryInit, InitError> {
             }
             _ => continue,
         };
-        let entry = tables
-            .slot(slot, used, &mut free)
-            .map_err(tables_failed)?;
+        let entry = tables.slot(slot, used, &mut free).map_err(tables_failed)?;
         roots::set_template(slot, entry);
         if slot == SLOT_VMAP {
             vmap::set_l3(entry & bits::FRAME);

@@ -53,7 +53,10 @@ impl PerDomainArea {
             l2.set(index, l1.address() | bits::TABLE);
             for vcpu in 0..VCPUS_PER_TABLE {
                 for page in 0..OWN_PAGE {
-                    l1.set(vcpu * VCPU_PAGES + page, zeroes.address() | bits::PER_DOMAIN);
+                    l1.set(
+                        vcpu * VCPU_PAGES + page,
+                        zeroes.address() | bits::PER_DOMAIN,
+                    );
                 }
             }
             l1s.push(l1);
