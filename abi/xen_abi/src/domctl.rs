@@ -7,16 +7,35 @@
     reason = "fields have the names that the header gives and documents them by"
 )]
 
+pub mod debug;
+pub mod device;
+pub mod domain;
+pub mod memory;
+pub mod vcpu;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::arch_x86::ArchDomainConfig;
-use crate::arch_x86::CpuidLeaf;
-use crate::arch_x86::MsrEntry;
-use crate::control::Bitmap;
-use crate::hvm::save::VmceVcpu;
-use crate::memory::Vmemrange;
-use crate::vcpu_context::VcpuGuestContext;
-use crate::{DomId, EvtchnPort, GuestHandle, XenPfn};
+use crate::DomId;
+use crate::domctl::debug::{
+    DebugOp, GdbsxDomstatus, GdbsxMemio, GdbsxPauseVcpu, MonitorOp, VmEventOp, VmtraceOp,
+};
+use crate::domctl::device::{
+    AssignDevice, BindPtIrq, GetDeviceGroup, IomemPermission, IoportMapping, IoportPermission,
+    IrqPermission,
+};
+use crate::domctl::domain::{
+    AddressSize, CreateDomain, GetDomainInfo, HypercallInit, MaxMem, MaxVcpus, NodeAffinity,
+    PsrAlloc, PsrCmtOp, SchedulerOp, SendTrigger, SetDebugging, SetDomainHandle, SetTarget,
+    SetTimeOffset, SetVirqHandler, Subscribe, TscInfo, Vnuma, VuartOp,
+};
+use crate::domctl::memory::{
+    AuditP2m, CacheFlush, GetPageFrameInfo3, MemSharingOp, MemoryMapping, PagingMempool,
+    SetAccessRequired, SetBrokenPageP2m, ShadowOp,
+};
+use crate::domctl::vcpu::{
+    CpuPolicy, ExtVcpuContext, GetVcpuInfo, HvmContext, HvmContextPartial, VcpuAffinity,
+    VcpuContext, VcpuExtState, VcpuMsrs,
+};
 
 crate::macros::constants! { u32;
     INTERFACE_VERSION = 0x15, "XEN_DOMCTL_INTERFACE_VERSION";
@@ -236,805 +255,6 @@ crate::macros::constants! { u32;
     PT_IRQ_TYPE_SPI = 4;
 }
 
-/// Argument of `XEN_DOMCTL_createdomain`.
-#[doc(alias = "xen_domctl_createdomain")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CreateDomain {
-    pub ssidref: u32,
-    pub handle: [u8; 16],
-    pub flags: u32,
-    pub iommu_opts: u32,
-    pub max_vcpus: u32,
-    pub max_evtchn_port: u32,
-    pub max_grant_frames: i32,
-    pub max_maptrack_frames: i32,
-    pub grant_opts: u32,
-    pub vmtrace_size: u32,
-    pub cpupool_id: u32,
-    pub arch: ArchDomainConfig,
-}
-
-/// Argument of `XEN_DOMCTL_getdomaininfo`.
-#[doc(alias = "xen_domctl_getdomaininfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GetDomainInfo {
-    pub domain: DomId,
-    pub pad1: u16,
-    pub flags: u32,
-    pub tot_pages: u64,
-    pub max_pages: u64,
-    pub outstanding_pages: u64,
-    pub shr_pages: u64,
-    pub paged_pages: u64,
-    pub shared_info_frame: u64,
-    pub cpu_time: u64,
-    pub nr_online_vcpus: u32,
-    pub max_vcpu_id: u32,
-    pub ssidref: u32,
-    pub handle: [u8; 16],
-    pub cpupool: u32,
-    pub gpaddr_bits: u8,
-    pub pad2: [u8; 7],
-    pub arch_config: ArchDomainConfig,
-}
-
-/// Argument of `XEN_DOMCTL_getpageframeinfo3`.
-#[doc(alias = "xen_domctl_getpageframeinfo3")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Getpageframeinfo3 {
-    pub num: u64,
-    pub array: GuestHandle<XenPfn>,
-}
-
-/// How much was written since the last time.
-#[doc(alias = "xen_domctl_shadow_op_stats")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct ShadowOpStats {
-    pub fault_count: u32,
-    pub dirty_count: u32,
-}
-
-/// Argument of `XEN_DOMCTL_shadow_op`.
-#[doc(alias = "xen_domctl_shadow_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct ShadowOp {
-    pub op: u32,
-    pub mode: u32,
-    pub mb: u32,
-    pub _hole0: [u8; 4],
-    pub dirty_bitmap: GuestHandle<u8>,
-    pub pages: u64,
-    pub stats: ShadowOpStats,
-}
-
-/// Argument of `XEN_DOMCTL_max_mem`.
-#[doc(alias = "xen_domctl_max_mem")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MaxMem {
-    pub max_memkb: u64,
-}
-
-/// A vCPU's state: `XEN_DOMCTL_setvcpucontext`, `XEN_DOMCTL_getvcpucontext`.
-#[doc(alias = "xen_domctl_vcpucontext")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VcpuContext {
-    pub vcpu: u32,
-    pub _hole0: [u8; 4],
-    pub ctxt: GuestHandle<VcpuGuestContext>,
-}
-
-/// Argument of `XEN_DOMCTL_getvcpuinfo`.
-#[doc(alias = "xen_domctl_getvcpuinfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Getvcpuinfo {
-    pub vcpu: u32,
-    pub online: u8,
-    pub blocked: u8,
-    pub running: u8,
-    pub _hole0: [u8; 1],
-    pub cpu_time: u64,
-    pub cpu: u32,
-    pub _hole1: [u8; 4],
-}
-
-/// Nodes: `XEN_DOMCTL_setnodeaffinity`, `XEN_DOMCTL_getnodeaffinity`.
-#[doc(alias = "xen_domctl_nodeaffinity")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Nodeaffinity {
-    pub nodemap: Bitmap,
-}
-
-/// CPUs where a vCPU may and should run: `XEN_DOMCTL_setvcpuaffinity`, `XEN_DOMCTL_getvcpuaffinity`.
-#[doc(alias = "xen_domctl_vcpuaffinity")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Vcpuaffinity {
-    pub vcpu: u32,
-    pub flags: u32,
-    pub cpumap_hard: Bitmap,
-    pub cpumap_soft: Bitmap,
-}
-
-/// Argument of `XEN_DOMCTL_max_vcpus`.
-#[doc(alias = "xen_domctl_max_vcpus")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MaxVcpus {
-    pub max: u32,
-}
-
-/// Share of the credit scheduler.
-#[doc(alias = "xen_domctl_sched_credit")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedCredit {
-    pub weight: u16,
-    pub cap: u16,
-}
-
-/// Share of the credit2 scheduler.
-#[doc(alias = "xen_domctl_sched_credit2")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedCredit2 {
-    pub weight: u16,
-    pub cap: u16,
-}
-
-/// Share of the real-time scheduler.
-#[doc(alias = "xen_domctl_sched_rtds")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedRtds {
-    pub period: u32,
-    pub budget: u32,
-    pub flags: u32,
-}
-
-/// A vCPU's share.
-#[doc(alias = "xen_domctl_schedparam_vcpu")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedparamVcpu {
-    pub u: SchedparamVcpuUnion,
-    pub vcpuid: u32,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_schedparam_vcpu.u`.
-    SchedparamVcpuUnion: [u32; 3], "xen_domctl_schedparam_vcpu.u" {
-        credit: SchedCredit,
-        credit2: SchedCredit2,
-        rtds: SchedRtds,
-    }
-}
-
-/// Argument of `XEN_DOMCTL_scheduler_op`.
-#[doc(alias = "xen_domctl_scheduler_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedulerOp {
-    pub sched_id: u32,
-    pub cmd: u32,
-    pub u: SchedulerOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_scheduler_op.u`.
-    SchedulerOpUnion: [u64; 2], "xen_domctl_scheduler_op.u" {
-        credit: SchedCredit,
-        credit2: SchedCredit2,
-        rtds: SchedRtds,
-        v: SchedulerOpV,
-    }
-}
-
-/// The member `xen_domctl_scheduler_op.u.v`.
-#[doc(alias = "xen_domctl_scheduler_op.u.v")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedulerOpV {
-    pub vcpus: GuestHandle<SchedparamVcpu>,
-    pub nr_vcpus: u32,
-    pub padding: u32,
-}
-
-/// Argument of `XEN_DOMCTL_setdomainhandle`.
-#[doc(alias = "xen_domctl_setdomainhandle")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetDomainHandle {
-    pub handle: [u8; 16],
-}
-
-/// Argument of `XEN_DOMCTL_setdebugging`.
-#[doc(alias = "xen_domctl_setdebugging")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Setdebugging {
-    pub enable: u8,
-}
-
-/// Argument of `XEN_DOMCTL_irq_permission`.
-#[doc(alias = "xen_domctl_irq_permission")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct IrqPermission {
-    pub pirq: u32,
-    pub allow_access: u8,
-    pub pad: [u8; 3],
-}
-
-/// Argument of `XEN_DOMCTL_iomem_permission`.
-#[doc(alias = "xen_domctl_iomem_permission")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct IomemPermission {
-    pub first_mfn: u64,
-    pub nr_mfns: u64,
-    pub allow_access: u8,
-    pub _hole0: [u8; 7],
-}
-
-/// Argument of `XEN_DOMCTL_ioport_permission`.
-#[doc(alias = "xen_domctl_ioport_permission")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct IoportPermission {
-    pub first_port: u32,
-    pub nr_ports: u32,
-    pub allow_access: u8,
-    pub _hole0: [u8; 3],
-}
-
-/// Argument of `XEN_DOMCTL_hypercall_init`.
-#[doc(alias = "xen_domctl_hypercall_init")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct HypercallInit {
-    pub gmfn: u64,
-}
-
-/// Argument of `XEN_DOMCTL_settimeoffset`.
-#[doc(alias = "xen_domctl_settimeoffset")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Settimeoffset {
-    pub time_offset_seconds: i64,
-}
-
-/// A buffer of save records: `XEN_DOMCTL_gethvmcontext`, `XEN_DOMCTL_sethvmcontext`.
-#[doc(alias = "xen_domctl_hvmcontext")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Hvmcontext {
-    pub size: u32,
-    pub _hole0: [u8; 4],
-    pub buffer: GuestHandle<u8>,
-}
-
-/// Bits of a guest's words: `XEN_DOMCTL_set_address_size`, `XEN_DOMCTL_get_address_size`.
-#[doc(alias = "xen_domctl_address_size")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct AddressSize {
-    pub size: u32,
-}
-
-/// Argument of `XEN_DOMCTL_sendtrigger`.
-#[doc(alias = "xen_domctl_sendtrigger")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Sendtrigger {
-    pub trigger: u32,
-    pub vcpu: u32,
-}
-
-/// Argument of `XEN_DOMCTL_assign_device`.
-#[doc(alias = "xen_domctl_assign_device")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct AssignDevice {
-    pub dev: u32,
-    pub flags: u32,
-    pub u: AssignDeviceUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_assign_device.u`.
-    AssignDeviceUnion: [u64; 2], "xen_domctl_assign_device.u" {
-        pci: AssignDevicePci,
-        dt: AssignDeviceDt,
-    }
-}
-
-/// The member `xen_domctl_assign_device.u.pci`.
-#[doc(alias = "xen_domctl_assign_device.u.pci")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct AssignDevicePci {
-    pub machine_sbdf: u32,
-}
-
-/// The member `xen_domctl_assign_device.u.dt`.
-#[doc(alias = "xen_domctl_assign_device.u.dt")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct AssignDeviceDt {
-    pub size: u32,
-    pub _hole0: [u8; 4],
-    pub path: GuestHandle<u8>,
-}
-
-/// Argument of `XEN_DOMCTL_get_device_group`.
-#[doc(alias = "xen_domctl_get_device_group")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GetDeviceGroup {
-    pub machine_sbdf: u32,
-    pub max_sdevs: u32,
-    pub num_sdevs: u32,
-    pub _hole0: [u8; 4],
-    pub sdev_array: GuestHandle<u32>,
-}
-
-/// Argument of `XEN_DOMCTL_bind_pt_irq`.
-#[doc(alias = "xen_domctl_bind_pt_irq")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BindPtIrq {
-    pub machine_irq: u32,
-    pub irq_type: u32,
-    pub u: BindPtIrqUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_bind_pt_irq.u`.
-    BindPtIrqUnion: [u64; 2], "xen_domctl_bind_pt_irq.u" {
-        isa: BindPtIrqIsa,
-        pci: BindPtIrqPci,
-        msi: BindPtIrqMsi,
-        spi: BindPtIrqSpi,
-    }
-}
-
-/// The member `xen_domctl_bind_pt_irq.u.isa`.
-#[doc(alias = "xen_domctl_bind_pt_irq.u.isa")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BindPtIrqIsa {
-    pub isa_irq: u8,
-}
-
-/// The member `xen_domctl_bind_pt_irq.u.pci`.
-#[doc(alias = "xen_domctl_bind_pt_irq.u.pci")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BindPtIrqPci {
-    pub bus: u8,
-    pub device: u8,
-    pub intx: u8,
-}
-
-/// The member `xen_domctl_bind_pt_irq.u.msi`.
-#[doc(alias = "xen_domctl_bind_pt_irq.u.msi")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BindPtIrqMsi {
-    pub gvec: u8,
-    pub _hole0: [u8; 3],
-    pub gflags: u32,
-    pub gtable: u64,
-}
-
-/// The member `xen_domctl_bind_pt_irq.u.spi`.
-#[doc(alias = "xen_domctl_bind_pt_irq.u.spi")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct BindPtIrqSpi {
-    pub spi: u16,
-}
-
-/// Argument of `XEN_DOMCTL_memory_mapping`.
-#[doc(alias = "xen_domctl_memory_mapping")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MemoryMapping {
-    pub first_gfn: u64,
-    pub first_mfn: u64,
-    pub nr_mfns: u64,
-    pub add_mapping: u32,
-    pub padding: u32,
-}
-
-/// Argument of `XEN_DOMCTL_ioport_mapping`.
-#[doc(alias = "xen_domctl_ioport_mapping")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct IoportMapping {
-    pub first_gport: u32,
-    pub first_mport: u32,
-    pub nr_ports: u32,
-    pub add_mapping: u32,
-}
-
-/// The rest of a vCPU's state: `XEN_DOMCTL_set_ext_vcpucontext`, `XEN_DOMCTL_get_ext_vcpucontext`.
-#[doc(alias = "xen_domctl_ext_vcpucontext")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct ExtVcpucontext {
-    pub vcpu: u32,
-    pub size: u32,
-    pub syscall32_callback_eip: u64,
-    pub sysenter_callback_eip: u64,
-    pub syscall32_callback_cs: u16,
-    pub sysenter_callback_cs: u16,
-    pub syscall32_disables_events: u8,
-    pub sysenter_disables_events: u8,
-    pub _hole0: [u8; 2],
-    pub vmce: VmceVcpu,
-}
-
-/// Argument of `XEN_DOMCTL_set_target`.
-#[doc(alias = "xen_domctl_set_target")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetTarget {
-    pub target: DomId,
-}
-
-/// A domain's CPU policy: `XEN_DOMCTL_get_cpu_policy`, `XEN_DOMCTL_set_cpu_policy`.
-#[doc(alias = "xen_domctl_cpu_policy")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpuPolicy {
-    pub nr_leaves: u32,
-    pub nr_msrs: u32,
-    pub leaves: GuestHandle<CpuidLeaf>,
-    pub msrs: GuestHandle<MsrEntry>,
-    pub err_leaf: u32,
-    pub err_subleaf: u32,
-    pub err_msr: u32,
-    pub _hole0: [u8; 4],
-}
-
-/// Argument of `XEN_DOMCTL_subscribe`.
-#[doc(alias = "xen_domctl_subscribe")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Subscribe {
-    pub port: u32,
-}
-
-/// Argument of `XEN_DOMCTL_debug_op`.
-#[doc(alias = "xen_domctl_debug_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct DebugOp {
-    pub op: u32,
-    pub vcpu: u32,
-}
-
-/// One save record: `XEN_DOMCTL_gethvmcontext_partial`.
-#[doc(alias = "xen_domctl_hvmcontext_partial")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct HvmcontextPartial {
-    #[doc(alias = "type")]
-    pub kind: u32,
-    pub instance: u32,
-    pub bufsz: u64,
-    pub buffer: GuestHandle<u8>,
-}
-
-/// How a domain sees the TSC: `XEN_DOMCTL_gettscinfo`, `XEN_DOMCTL_settscinfo`.
-#[doc(alias = "xen_domctl_tsc_info")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct TscInfo {
-    pub tsc_mode: u32,
-    pub gtsc_khz: u32,
-    pub incarnation: u32,
-    pub pad: u32,
-    pub elapsed_nsec: u64,
-}
-
-/// Memory of a domain to read or write: `XEN_DOMCTL_gdbsx_guestmemio`.
-#[doc(alias = "xen_domctl_gdbsx_memio")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GdbsxMemio {
-    pub pgd3val: u64,
-    pub gva: u64,
-    pub uva: u64,
-    pub len: u32,
-    pub gwr: u8,
-    pub _hole0: [u8; 3],
-    pub remain: u32,
-    pub _hole1: [u8; 4],
-}
-
-/// A vCPU to stop or continue: `XEN_DOMCTL_gdbsx_pausevcpu`, `XEN_DOMCTL_gdbsx_unpausevcpu`.
-#[doc(alias = "xen_domctl_gdbsx_pauseunp_vcpu")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GdbsxPauseunpVcpu {
-    pub vcpu: u32,
-}
-
-/// Argument of `XEN_DOMCTL_gdbsx_domstatus`.
-#[doc(alias = "xen_domctl_gdbsx_domstatus")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GdbsxDomstatus {
-    pub paused: u8,
-    pub _hole0: [u8; 3],
-    pub vcpu_id: u32,
-    pub vcpu_ev: u32,
-}
-
-/// Argument of `XEN_DOMCTL_vm_event_op`.
-#[doc(alias = "xen_domctl_vm_event_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VmEventOp {
-    pub op: u32,
-    pub mode: u32,
-    pub u: VmEventOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_vm_event_op.u`.
-    VmEventOpUnion: [u32; 1], "xen_domctl_vm_event_op.u" {
-        enable: VmEventOpEnable,
-        version: u32,
-    }
-}
-
-/// The member `xen_domctl_vm_event_op.u.enable`.
-#[doc(alias = "xen_domctl_vm_event_op.u.enable")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VmEventOpEnable {
-    pub port: u32,
-}
-
-/// Argument of `XEN_DOMCTL_mem_sharing_op`.
-#[doc(alias = "xen_domctl_mem_sharing_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MemSharingOp {
-    pub op: u8,
-    pub u: MemSharingOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_mem_sharing_op.u`.
-    MemSharingOpUnion: [u8; 1], "xen_domctl_mem_sharing_op.u" {
-        enable: u8,
-    }
-}
-
-/// Argument of `XEN_DOMCTL_audit_p2m`.
-#[doc(alias = "xen_domctl_audit_p2m")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct AuditP2m {
-    pub orphans: u64,
-    pub m2p_bad: u64,
-    pub p2m_bad: u64,
-}
-
-/// Argument of `XEN_DOMCTL_set_virq_handler`.
-#[doc(alias = "xen_domctl_set_virq_handler")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetVirqHandler {
-    pub virq: u32,
-}
-
-/// A vCPU's XSAVE area: `XEN_DOMCTL_setvcpuextstate`, `XEN_DOMCTL_getvcpuextstate`.
-#[doc(alias = "xen_domctl_vcpuextstate")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Vcpuextstate {
-    pub vcpu: u32,
-    pub _hole0: [u8; 4],
-    pub xfeature_mask: u64,
-    pub size: u64,
-    pub buffer: GuestHandle<u64>,
-}
-
-/// Argument of `XEN_DOMCTL_set_access_required`.
-#[doc(alias = "xen_domctl_set_access_required")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetAccessRequired {
-    pub access_required: u8,
-}
-
-/// Argument of `XEN_DOMCTL_set_broken_page_p2m`.
-#[doc(alias = "xen_domctl_set_broken_page_p2m")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetBrokenPageP2m {
-    pub pfn: u64,
-}
-
-/// Argument of `XEN_DOMCTL_cacheflush`.
-#[doc(alias = "xen_domctl_cacheflush")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Cacheflush {
-    pub start_pfn: XenPfn,
-    pub nr_pfns: XenPfn,
-}
-
-/// Memory for a domain's own tables: `XEN_DOMCTL_get_paging_mempool_size`, `XEN_DOMCTL_set_paging_mempool_size`.
-#[doc(alias = "xen_domctl_paging_mempool")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PagingMempool {
-    pub size: u64,
-}
-
-/// An MSR of a vCPU.
-#[doc(alias = "xen_domctl_vcpu_msr")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VcpuMsr {
-    pub index: u32,
-    pub reserved: u32,
-    pub value: u64,
-}
-
-/// A vCPU's MSRs: `XEN_DOMCTL_get_vcpu_msrs`, `XEN_DOMCTL_set_vcpu_msrs`.
-#[doc(alias = "xen_domctl_vcpu_msrs")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VcpuMsrs {
-    pub vcpu: u32,
-    pub msr_count: u32,
-    pub msrs: GuestHandle<VcpuMsr>,
-}
-
-/// The virtual nodes of a domain: `XEN_DOMCTL_setvnumainfo`.
-#[doc(alias = "xen_domctl_vnuma")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Vnuma {
-    pub nr_vnodes: u32,
-    pub nr_vmemranges: u32,
-    pub nr_vcpus: u32,
-    pub pad: u32,
-    pub vdistance: GuestHandle<u32>,
-    pub vcpu_to_vnode: GuestHandle<u32>,
-    pub vnode_to_pnode: GuestHandle<u32>,
-    pub vmemrange: GuestHandle<Vmemrange>,
-}
-
-/// Argument of `XEN_DOMCTL_psr_cmt_op`.
-#[doc(alias = "xen_domctl_psr_cmt_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrCmtOp {
-    pub cmd: u32,
-    pub data: u32,
-}
-
-/// Argument of `XEN_DOMCTL_monitor_op`.
-#[doc(alias = "xen_domctl_monitor_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOp {
-    pub op: u32,
-    pub event: u32,
-    pub u: MonitorOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_domctl_monitor_op.u`.
-    MonitorOpUnion: [u64; 2], "xen_domctl_monitor_op.u" {
-        mov_to_cr: MonitorOpMovToCr,
-        mov_to_msr: MonitorOpMovToMsr,
-        guest_request: MonitorOpGuestRequest,
-        debug_exception: MonitorOpDebugException,
-        vmexit: MonitorOpVmexit,
-    }
-}
-
-/// The member `xen_domctl_monitor_op.u.mov_to_cr`.
-#[doc(alias = "xen_domctl_monitor_op.u.mov_to_cr")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOpMovToCr {
-    pub index: u8,
-    pub sync: u8,
-    pub onchangeonly: u8,
-    pub pad1: u8,
-    pub pad2: u32,
-    pub bitmask: u64,
-}
-
-/// The member `xen_domctl_monitor_op.u.mov_to_msr`.
-#[doc(alias = "xen_domctl_monitor_op.u.mov_to_msr")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOpMovToMsr {
-    pub msr: u32,
-    pub onchangeonly: u8,
-    pub _hole0: [u8; 3],
-}
-
-/// The member `xen_domctl_monitor_op.u.guest_request`.
-#[doc(alias = "xen_domctl_monitor_op.u.guest_request")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOpGuestRequest {
-    pub sync: u8,
-    pub allow_userspace: u8,
-}
-
-/// The member `xen_domctl_monitor_op.u.debug_exception`.
-#[doc(alias = "xen_domctl_monitor_op.u.debug_exception")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOpDebugException {
-    pub sync: u8,
-}
-
-/// The member `xen_domctl_monitor_op.u.vmexit`.
-#[doc(alias = "xen_domctl_monitor_op.u.vmexit")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct MonitorOpVmexit {
-    pub sync: u8,
-}
-
-/// Argument of `XEN_DOMCTL_psr_alloc`.
-#[doc(alias = "xen_domctl_psr_alloc")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrAlloc {
-    pub cmd: u32,
-    pub target: u32,
-    pub data: u64,
-}
-
-/// Argument of `XEN_DOMCTL_vuart_op`.
-#[doc(alias = "xen_domctl_vuart_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VuartOp {
-    pub cmd: u32,
-    #[doc(alias = "type")]
-    pub kind: u32,
-    pub gfn: u64,
-    pub console_domid: DomId,
-    pub pad: [u8; 2],
-    pub evtchn: EvtchnPort,
-}
-
-/// Argument of `XEN_DOMCTL_vmtrace_op`.
-#[doc(alias = "xen_domctl_vmtrace_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct VmtraceOp {
-    pub cmd: u32,
-    pub vcpu: u32,
-    pub key: u64,
-    pub value: u64,
-}
-
 /// The argument of `__HYPERVISOR_domctl`.
 #[doc(alias = "xen_domctl")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -1052,48 +272,48 @@ crate::macros::union! {
     DomctlUnion: [u64; 16], "xen_domctl.u" {
         createdomain: CreateDomain,
         getdomaininfo: GetDomainInfo,
-        getpageframeinfo3: Getpageframeinfo3,
-        nodeaffinity: Nodeaffinity,
-        vcpuaffinity: Vcpuaffinity,
+        getpageframeinfo3: GetPageFrameInfo3,
+        nodeaffinity: NodeAffinity,
+        vcpuaffinity: VcpuAffinity,
         shadow_op: ShadowOp,
         max_mem: MaxMem,
         vcpucontext: VcpuContext,
-        getvcpuinfo: Getvcpuinfo,
+        getvcpuinfo: GetVcpuInfo,
         max_vcpus: MaxVcpus,
         scheduler_op: SchedulerOp,
         setdomainhandle: SetDomainHandle,
-        setdebugging: Setdebugging,
+        setdebugging: SetDebugging,
         irq_permission: IrqPermission,
         iomem_permission: IomemPermission,
         ioport_permission: IoportPermission,
         hypercall_init: HypercallInit,
-        settimeoffset: Settimeoffset,
+        settimeoffset: SetTimeOffset,
         tsc_info: TscInfo,
-        hvmcontext: Hvmcontext,
-        hvmcontext_partial: HvmcontextPartial,
+        hvmcontext: HvmContext,
+        hvmcontext_partial: HvmContextPartial,
         address_size: AddressSize,
-        sendtrigger: Sendtrigger,
+        sendtrigger: SendTrigger,
         get_device_group: GetDeviceGroup,
         assign_device: AssignDevice,
         bind_pt_irq: BindPtIrq,
         memory_mapping: MemoryMapping,
         ioport_mapping: IoportMapping,
-        ext_vcpucontext: ExtVcpucontext,
+        ext_vcpucontext: ExtVcpuContext,
         set_target: SetTarget,
         subscribe: Subscribe,
         debug_op: DebugOp,
         vm_event_op: VmEventOp,
         mem_sharing_op: MemSharingOp,
         cpu_policy: CpuPolicy,
-        vcpuextstate: Vcpuextstate,
+        vcpuextstate: VcpuExtState,
         vcpu_msrs: VcpuMsrs,
         access_required: SetAccessRequired,
         audit_p2m: AuditP2m,
         set_virq_handler: SetVirqHandler,
         gdbsx_guest_memio: GdbsxMemio,
         set_broken_page_p2m: SetBrokenPageP2m,
-        cacheflush: Cacheflush,
-        gdbsx_pauseunp_vcpu: GdbsxPauseunpVcpu,
+        cacheflush: CacheFlush,
+        gdbsx_pauseunp_vcpu: GdbsxPauseVcpu,
         gdbsx_domstatus: GdbsxDomstatus,
         vnuma: Vnuma,
         psr_cmt_op: PsrCmtOp,

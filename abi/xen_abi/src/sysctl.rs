@@ -7,13 +7,23 @@
     reason = "fields have the names that the header gives and documents them by"
 )]
 
+pub mod cpu;
+pub mod diagnostics;
+pub mod livepatch;
+pub mod power;
+pub mod scheduler;
+
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::arch_x86::CpuidLeaf;
-use crate::arch_x86::MsrEntry;
-use crate::control::Bitmap;
-use crate::domctl::GetDomainInfo;
-use crate::physdev::PciDevice;
+use crate::domctl::domain::GetDomainInfo;
+use crate::sysctl::cpu::{
+    CpuFeatureset, CpuLevellingCaps, CpuPolicy, CpuTopologyInfo, GetCpuInfo, NumaInfo,
+    PciTopologyInfo,
+};
+use crate::sysctl::diagnostics::{CoverageOp, LockprofOp, PerfcOp, PsrAlloc, PsrCmtOp, TbufOp};
+use crate::sysctl::livepatch::LivepatchOp;
+use crate::sysctl::power::{CpuHotplug, GetPmstat, PageOfflineOp, PmOp};
+use crate::sysctl::scheduler::{CpupoolOp, SchedId, SchedulerOp};
 use crate::{DomId, GuestHandle};
 
 crate::macros::constants! { u32;
@@ -212,21 +222,6 @@ pub struct ReadConsole {
     pub _hole0: [u8; 4],
 }
 
-/// Argument of `XEN_SYSCTL_tbuf_op`.
-#[doc(alias = "xen_sysctl_tbuf_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct TbufOp {
-    pub cmd: u32,
-    pub _hole0: [u8; 4],
-    pub cpu_mask: Bitmap,
-    pub evt_mask: u32,
-    pub _hole1: [u8; 4],
-    pub buffer_mfn: u64,
-    pub size: u32,
-    pub _hole2: [u8; 4],
-}
-
 /// Argument of `XEN_SYSCTL_physinfo`.
 #[doc(alias = "xen_sysctl_physinfo")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
@@ -248,36 +243,6 @@ pub struct Physinfo {
     pub outstanding_pages: u64,
     pub max_mfn: u64,
     pub hw_cap: [u32; 8],
-}
-
-/// Argument of `XEN_SYSCTL_sched_id`.
-#[doc(alias = "xen_sysctl_sched_id")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedId {
-    pub sched_id: u32,
-}
-
-/// The name of a performance counter.
-#[doc(alias = "xen_sysctl_perfc_desc")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PerfcDesc {
-    pub name: [u8; 80],
-    pub nr_vals: u32,
-}
-
-/// Argument of `XEN_SYSCTL_perfc_op`.
-#[doc(alias = "xen_sysctl_perfc_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PerfcOp {
-    pub cmd: u32,
-    pub nr_counters: u32,
-    pub nr_vals: u32,
-    pub _hole0: [u8; 4],
-    pub desc: GuestHandle<PerfcDesc>,
-    pub val: GuestHandle<u32>,
 }
 
 /// Argument of `XEN_SYSCTL_getdomaininfolist`.
@@ -303,564 +268,16 @@ pub struct DebugKeys {
     pub _hole0: [u8; 4],
 }
 
-/// How long a CPU was idle, in ns.
-#[doc(alias = "xen_sysctl_cpuinfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Cpuinfo {
-    pub idletime: u64,
-}
-
-/// Argument of `XEN_SYSCTL_getcpuinfo`.
-#[doc(alias = "xen_sysctl_getcpuinfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Getcpuinfo {
-    pub max_cpus: u32,
-    pub _hole0: [u8; 4],
-    pub info: GuestHandle<Cpuinfo>,
-    pub nr_cpus: u32,
-    pub _hole1: [u8; 4],
-}
-
 /// Argument of `XEN_SYSCTL_availheap`.
 #[doc(alias = "xen_sysctl_availheap")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct Availheap {
+pub struct AvailHeap {
     pub min_bitwidth: u32,
     pub max_bitwidth: u32,
     pub node: i32,
     pub _hole0: [u8; 4],
     pub avail_bytes: u64,
-}
-
-/// A performance state of a CPU and its use.
-#[doc(alias = "pm_px_val")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PmPxVal {
-    pub freq: u64,
-    pub residency: u64,
-    pub count: u64,
-}
-
-/// The performance states of a CPU.
-#[doc(alias = "pm_px_stat")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PmPxStat {
-    pub total: u8,
-    pub usable: u8,
-    pub last: u8,
-    pub cur: u8,
-    pub _hole0: [u8; 4],
-    pub trans_pt: GuestHandle<u64>,
-    pub pt: GuestHandle<PmPxVal>,
-}
-
-/// The idle states of a CPU.
-#[doc(alias = "pm_cx_stat")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PmCxStat {
-    pub nr: u32,
-    pub last: u32,
-    pub idle_time: u64,
-    pub triggers: GuestHandle<u64>,
-    pub residencies: GuestHandle<u64>,
-    pub nr_pc: u32,
-    pub nr_cc: u32,
-    pub pc: GuestHandle<u64>,
-    pub cc: GuestHandle<u64>,
-}
-
-/// Argument of `XEN_SYSCTL_get_pmstat`.
-#[doc(alias = "xen_sysctl_get_pmstat")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GetPmstat {
-    #[doc(alias = "type")]
-    pub kind: u32,
-    pub cpuid: u32,
-    pub u: GetPmstatUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_get_pmstat.u`.
-    GetPmstatUnion: [u64; 7], "xen_sysctl_get_pmstat.u" {
-        getpx: PmPxStat,
-        getcx: PmCxStat,
-    }
-}
-
-/// Argument of `XEN_SYSCTL_cpu_hotplug`.
-#[doc(alias = "xen_sysctl_cpu_hotplug")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpuHotplug {
-    pub cpu: u32,
-    pub op: u32,
-}
-
-/// Parameters of the frequency governor `userspace`.
-#[doc(alias = "xen_userspace")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Userspace {
-    pub scaling_setspeed: u32,
-}
-
-/// Parameters of the frequency governor `ondemand`.
-#[doc(alias = "xen_ondemand")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Ondemand {
-    pub sampling_rate_max: u32,
-    pub sampling_rate_min: u32,
-    pub sampling_rate: u32,
-    pub up_threshold: u32,
-}
-
-/// How a CPU's frequency is governed.
-#[doc(alias = "xen_get_cpufreq_para")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct GetCpufreqPara {
-    pub cpu_num: u32,
-    pub freq_num: u32,
-    pub gov_num: u32,
-    pub _hole0: [u8; 4],
-    pub affected_cpus: GuestHandle<u32>,
-    pub scaling_available_frequencies: GuestHandle<u32>,
-    pub scaling_available_governors: GuestHandle<u8>,
-    pub scaling_driver: [u8; 16],
-    pub cpuinfo_cur_freq: u32,
-    pub cpuinfo_max_freq: u32,
-    pub cpuinfo_min_freq: u32,
-    pub scaling_cur_freq: u32,
-    pub scaling_governor: [u8; 16],
-    pub scaling_max_freq: u32,
-    pub scaling_min_freq: u32,
-    pub u: GetCpufreqParaUnion,
-    pub turbo_enabled: i32,
-    pub _hole1: [u8; 4],
-}
-
-crate::macros::union! {
-    /// The union `xen_get_cpufreq_para.u`.
-    GetCpufreqParaUnion: [u32; 4], "xen_get_cpufreq_para.u" {
-        userspace: Userspace,
-        ondemand: Ondemand,
-    }
-}
-
-/// A governor to use.
-#[doc(alias = "xen_set_cpufreq_gov")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetCpufreqGov {
-    pub scaling_governor: [u8; 16],
-}
-
-/// A governor's parameter to set.
-#[doc(alias = "xen_set_cpufreq_para")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SetCpufreqPara {
-    pub ctrl_type: u32,
-    pub ctrl_value: u32,
-}
-
-/// Argument of `XEN_SYSCTL_pm_op`.
-#[doc(alias = "xen_sysctl_pm_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PmOp {
-    pub cmd: u32,
-    pub cpuid: u32,
-    pub u: PmOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_pm_op.u`.
-    PmOpUnion: [u64; 15], "xen_sysctl_pm_op.u" {
-        get_para: GetCpufreqPara,
-        set_gov: SetCpufreqGov,
-        set_para: SetCpufreqPara,
-        get_avgfreq: u64,
-        set_sched_opt_smt: u32,
-        get_max_cstate: u32,
-        set_max_cstate: u32,
-    }
-}
-
-/// Argument of `XEN_SYSCTL_page_offline_op`.
-#[doc(alias = "xen_sysctl_page_offline_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PageOfflineOp {
-    pub cmd: u32,
-    pub start: u32,
-    pub end: u32,
-    pub _hole0: [u8; 4],
-    pub status: GuestHandle<u32>,
-}
-
-/// How a lock was used.
-#[doc(alias = "xen_sysctl_lockprof_data")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LockprofData {
-    pub name: [u8; 40],
-    #[doc(alias = "type")]
-    pub kind: i32,
-    pub idx: i32,
-    pub lock_cnt: u64,
-    pub block_cnt: u64,
-    pub lock_time: u64,
-    pub block_time: u64,
-}
-
-/// Argument of `XEN_SYSCTL_lockprof_op`.
-#[doc(alias = "xen_sysctl_lockprof_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LockprofOp {
-    pub cmd: u32,
-    pub max_elem: u32,
-    pub nr_elem: u32,
-    pub _hole0: [u8; 4],
-    pub time: u64,
-    pub data: GuestHandle<LockprofData>,
-}
-
-/// Where a CPU is.
-#[doc(alias = "xen_sysctl_cputopo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Cputopo {
-    pub core: u32,
-    pub socket: u32,
-    pub node: u32,
-}
-
-/// Argument of `XEN_SYSCTL_cputopoinfo`.
-#[doc(alias = "xen_sysctl_cputopoinfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Cputopoinfo {
-    pub num_cpus: u32,
-    pub _hole0: [u8; 4],
-    pub cputopo: GuestHandle<Cputopo>,
-}
-
-/// The memory of a node.
-#[doc(alias = "xen_sysctl_meminfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Meminfo {
-    pub memsize: u64,
-    pub memfree: u64,
-}
-
-/// Argument of `XEN_SYSCTL_numainfo`.
-#[doc(alias = "xen_sysctl_numainfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Numainfo {
-    pub num_nodes: u32,
-    pub _hole0: [u8; 4],
-    pub meminfo: GuestHandle<Meminfo>,
-    pub distance: GuestHandle<u32>,
-}
-
-/// Argument of `XEN_SYSCTL_cpupool_op`.
-#[doc(alias = "xen_sysctl_cpupool_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpupoolOp {
-    pub op: u32,
-    pub cpupool_id: u32,
-    pub sched_id: u32,
-    pub domid: u32,
-    pub cpu: u32,
-    pub n_dom: u32,
-    pub cpumap: Bitmap,
-}
-
-/// The schedule of an ARINC 653 pool.
-#[doc(alias = "xen_sysctl_arinc653_schedule")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Arinc653Schedule {
-    pub major_frame: u64,
-    pub num_sched_entries: u8,
-    pub _hole0: [u8; 7],
-    pub sched_entries: [Arinc653ScheduleSchedEntries; 64],
-}
-
-/// The member `xen_sysctl_arinc653_schedule.sched_entries[0]`.
-#[doc(alias = "xen_sysctl_arinc653_schedule.sched_entries[0]")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Arinc653ScheduleSchedEntries {
-    pub dom_handle: [u8; 16],
-    pub vcpu_id: u32,
-    pub _hole0: [u8; 4],
-    pub runtime: u64,
-}
-
-/// Parameters of the credit scheduler.
-#[doc(alias = "xen_sysctl_credit_schedule")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CreditSchedule {
-    pub tslice_ms: u32,
-    pub ratelimit_us: u32,
-    pub vcpu_migr_delay_us: u32,
-}
-
-/// Parameters of the credit2 scheduler.
-#[doc(alias = "xen_sysctl_credit2_schedule")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Credit2Schedule {
-    pub ratelimit_us: u32,
-}
-
-/// A pointer to a schedule.
-#[doc(alias = "xen_sysctl_sched_arinc653")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedArinc653 {
-    pub schedule: GuestHandle<Arinc653Schedule>,
-}
-
-/// Argument of `XEN_SYSCTL_scheduler_op`.
-#[doc(alias = "xen_sysctl_scheduler_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct SchedulerOp {
-    pub cpupool_id: u32,
-    pub sched_id: u32,
-    pub cmd: u32,
-    pub _hole0: [u8; 4],
-    pub u: SchedulerOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_scheduler_op.u`.
-    SchedulerOpUnion: [u64; 2], "xen_sysctl_scheduler_op.u" {
-        sched_arinc653: SchedArinc653,
-        sched_credit: CreditSchedule,
-        sched_credit2: Credit2Schedule,
-    }
-}
-
-/// Argument of `XEN_SYSCTL_coverage_op`.
-#[doc(alias = "xen_sysctl_coverage_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CoverageOp {
-    pub cmd: u32,
-    pub size: u32,
-    pub buffer: GuestHandle<u8>,
-}
-
-/// Argument of `XEN_SYSCTL_psr_cmt_op`.
-#[doc(alias = "xen_sysctl_psr_cmt_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrCmtOp {
-    pub cmd: u32,
-    pub flags: u32,
-    pub u: PsrCmtOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_psr_cmt_op.u`.
-    PsrCmtOpUnion: [u64; 1], "xen_sysctl_psr_cmt_op.u" {
-        data: u64,
-        l3_cache: PsrCmtOpL3Cache,
-    }
-}
-
-/// The member `xen_sysctl_psr_cmt_op.u.l3_cache`.
-#[doc(alias = "xen_sysctl_psr_cmt_op.u.l3_cache")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrCmtOpL3Cache {
-    pub cpu: u32,
-    pub rsvd: u32,
-}
-
-/// Argument of `XEN_SYSCTL_pcitopoinfo`.
-#[doc(alias = "xen_sysctl_pcitopoinfo")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct Pcitopoinfo {
-    pub num_devs: u32,
-    pub _hole0: [u8; 4],
-    pub devs: GuestHandle<PciDevice>,
-    pub nodes: GuestHandle<u32>,
-}
-
-/// Argument of `XEN_SYSCTL_psr_alloc`.
-#[doc(alias = "xen_sysctl_psr_alloc")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrAlloc {
-    pub cmd: u32,
-    pub target: u32,
-    pub u: PsrAllocUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_psr_alloc.u`.
-    PsrAllocUnion: [u32; 3], "xen_sysctl_psr_alloc.u" {
-        cat_info: PsrAllocCatInfo,
-        mba_info: PsrAllocMbaInfo,
-    }
-}
-
-/// The member `xen_sysctl_psr_alloc.u.cat_info`.
-#[doc(alias = "xen_sysctl_psr_alloc.u.cat_info")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrAllocCatInfo {
-    pub cbm_len: u32,
-    pub cos_max: u32,
-    pub flags: u32,
-}
-
-/// The member `xen_sysctl_psr_alloc.u.mba_info`.
-#[doc(alias = "xen_sysctl_psr_alloc.u.mba_info")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct PsrAllocMbaInfo {
-    pub thrtl_max: u32,
-    pub cos_max: u32,
-    pub flags: u32,
-}
-
-/// Which CPUID leaves can be masked: `XEN_SYSCTL_get_cpu_levelling_caps`.
-#[doc(alias = "xen_sysctl_cpu_levelling_caps")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpuLevellingCaps {
-    pub caps: u32,
-}
-
-/// A set of CPU features: `XEN_SYSCTL_get_cpu_featureset`.
-#[doc(alias = "xen_sysctl_cpu_featureset")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpuFeatureset {
-    pub index: u32,
-    pub nr_features: u32,
-    pub features: GuestHandle<u32>,
-}
-
-/// The name of a live patch.
-#[doc(alias = "xen_livepatch_name")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchName {
-    pub name: GuestHandle<u8>,
-    pub size: u16,
-    pub pad: [u16; 3],
-}
-
-/// Argument of `XEN_SYSCTL_LIVEPATCH_UPLOAD`.
-#[doc(alias = "xen_sysctl_livepatch_upload")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchUpload {
-    pub name: LivepatchName,
-    pub size: u64,
-    pub payload: GuestHandle<u8>,
-}
-
-/// What became of a live patch.
-#[doc(alias = "xen_livepatch_status")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchStatus {
-    pub state: u32,
-    pub rc: i32,
-}
-
-/// Argument of `XEN_SYSCTL_LIVEPATCH_GET`.
-#[doc(alias = "xen_sysctl_livepatch_get")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchGet {
-    pub name: LivepatchName,
-    pub status: LivepatchStatus,
-}
-
-/// Argument of `XEN_SYSCTL_LIVEPATCH_LIST`.
-#[doc(alias = "xen_sysctl_livepatch_list")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchList {
-    pub version: u32,
-    pub idx: u32,
-    pub nr: u32,
-    pub pad: u32,
-    pub name_total_size: u32,
-    pub metadata_total_size: u32,
-    pub status: GuestHandle<LivepatchStatus>,
-    pub name: GuestHandle<u8>,
-    pub len: GuestHandle<u32>,
-    pub metadata: GuestHandle<u8>,
-    pub metadata_len: GuestHandle<u32>,
-}
-
-/// Argument of `XEN_SYSCTL_LIVEPATCH_ACTION`.
-#[doc(alias = "xen_sysctl_livepatch_action")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchAction {
-    pub name: LivepatchName,
-    pub cmd: u32,
-    pub timeout: u32,
-    pub flags: u32,
-    pub pad: u32,
-}
-
-/// Argument of `XEN_SYSCTL_livepatch_op`.
-#[doc(alias = "xen_sysctl_livepatch_op")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct LivepatchOp {
-    pub cmd: u32,
-    pub pad: u32,
-    pub u: LivepatchOpUnion,
-}
-
-crate::macros::union! {
-    /// The union `xen_sysctl_livepatch_op.u`.
-    LivepatchOpUnion: [u64; 8], "xen_sysctl_livepatch_op.u" {
-        upload: LivepatchUpload,
-        list: LivepatchList,
-        get: LivepatchGet,
-        action: LivepatchAction,
-    }
-}
-
-/// A CPU policy of the machine: `XEN_SYSCTL_get_cpu_policy`.
-#[doc(alias = "xen_sysctl_cpu_policy")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C)]
-pub struct CpuPolicy {
-    pub index: u32,
-    pub nr_leaves: u32,
-    pub nr_msrs: u32,
-    pub _rsvd: u32,
-    pub leaves: GuestHandle<CpuidLeaf>,
-    pub msrs: GuestHandle<MsrEntry>,
 }
 
 /// The argument of `__HYPERVISOR_sysctl`.
@@ -879,15 +296,15 @@ crate::macros::union! {
         readconsole: ReadConsole,
         tbuf_op: TbufOp,
         physinfo: Physinfo,
-        cputopoinfo: Cputopoinfo,
-        pcitopoinfo: Pcitopoinfo,
-        numainfo: Numainfo,
+        cputopoinfo: CpuTopologyInfo,
+        pcitopoinfo: PciTopologyInfo,
+        numainfo: NumaInfo,
         sched_id: SchedId,
         perfc_op: PerfcOp,
         getdomaininfolist: GetDomainInfoList,
         debug_keys: DebugKeys,
-        getcpuinfo: Getcpuinfo,
-        availheap: Availheap,
+        getcpuinfo: GetCpuInfo,
+        availheap: AvailHeap,
         get_pmstat: GetPmstat,
         cpu_hotplug: CpuHotplug,
         pm_op: PmOp,

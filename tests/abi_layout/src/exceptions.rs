@@ -11,7 +11,10 @@ pub(crate) const STRUCTS: &[(&str, &str)] = &[(
 pub(crate) const FIELDS: &[(&str, &str)] = &[
     ("hvm::ioreq::IoRequest.state_bits", "bit-fields in C"),
     ("hvm::ioreq::BufferedIoRequest.bits", "bit-fields in C"),
-    ("platform::ProcessorFlags.bits", "bit-fields in C"),
+    (
+        "platform::processor::ProcessorFlags.bits",
+        "bit-fields in C",
+    ),
     ("vm_event::X86SelectorReg.bits", "bit-fields in C"),
     (
         "hvm::ioreq::BufferedIoPage.read_pointer",

@@ -149,7 +149,8 @@ fn item_into(item: Item, interface: &mut Interface) -> Result<(), String> {
         }
         Item::Const(item) => Err(format!("constant {} is not in constants! {{}}", item.ident)),
         Item::Enum(item) => Err(format!("enum {}: the interface has none", item.ident)),
-        Item::Mod(item) if is_test(&item.attrs) => Ok(()),
+        // A module without contents is another file.
+        Item::Mod(item) if item.content.is_none() || is_test(&item.attrs) => Ok(()),
         Item::Use(item) => {
             let import = item.to_token_stream().to_string();
             if let Some(path) = import.strip_prefix("use crate ::") {
