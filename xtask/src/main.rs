@@ -1,5 +1,9 @@
 //! Builds Xenolith, boots it in QEMU, tests and checks it. `cargo xtask --help` says how.
 
+#![forbid(unsafe_code)]
+
+mod bench;
+mod check;
 mod command;
 mod cpio;
 mod debian;
@@ -9,6 +13,7 @@ mod elf32;
 mod host_server;
 mod image;
 mod initramfs;
+mod install;
 mod iso;
 mod machine;
 mod modules;
@@ -53,6 +58,23 @@ enum Task {
     Iso(dom0::Options),
     /// Run the tests
     Test(test::Options),
+    /// Check format, lints, layers, the unsafe ring, sizes, documents, ABI layouts, registers
+    Check(check::Options),
+    /// Measure, side by side with Debian's Xen
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Install the image and the tools below DESTDIR
+    Install {
+        /// Empty: this machine itself
+        #[arg(default_value = "")]
+        destdir: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Instructions from the loader to domain 0's /init
+    Boot(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +96,9 @@ fn perform(task: Task) -> Result<i32> {
             image::world()?;
         }
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
+        Task::Check(options) => return check::command(&options),
+        Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
+        Task::Install { destdir } => install::install(&destdir)?,
         Task::Test(options) => return test::command(&options),
         Task::Dom0(options) | Task::Run(options) => return dom0::command(&options),
     }

@@ -18,15 +18,16 @@ use crate::workspace::RunDirectory;
 pub(crate) fn cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
     Ok(image::guest_names()?
         .into_iter()
-        .map(|name| {
+        .map(|program| {
+            let name = program.trim_start_matches("guest_").to_owned();
             let option = hypervisor.map_or(String::new(), |name| format!(" --hypervisor {name}"));
             let hypervisor = hypervisor.map(str::to_owned);
             Case {
                 group: "guests",
                 command: format!("cargo xtask test 'guests/{name}'{option}"),
                 run: Box::new({
-                    let name = name.clone();
-                    move || run(&name, hypervisor.as_deref())
+                    let program = program.clone();
+                    move || run(&program, hypervisor.as_deref())
                 }),
                 name,
             }

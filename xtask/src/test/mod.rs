@@ -128,6 +128,9 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
         println!("interrupted");
         return Ok(STATUS_INTERRUPTED);
     }
+    if count.passed + count.failed == 0 {
+        println!("no test is called so: cargo xtask test --list");
+    }
     println!("in {} s", start.elapsed().as_secs());
     println!("{} passed, {} failed", count.passed, count.failed);
     Ok(i32::from(count.failed > 0 || count.passed == 0))

@@ -1,0 +1,68 @@
+//! Unsafe code exists in `platform/`, `tools/xen_sys`, and the entries of `image/` and `guests/`. Elsewhere every
+//! crate forbids it, so that nobody can allow it again further in.
+
+use std::fs;
+
+use anyhow::Result;
+
+use super::{members, none_of, source_files};
+use crate::workspace;
+
+const RING: &[&str] = &["platform/", "tools/xen_sys/", "image/", "guests/"];
+
+/// Checks every crate's root files for the attribute, and all its files for the word.
+pub(crate) fn check() -> Result<()> {
+    let mut problems = Vec::new();
+    for member in members()?
+        .iter()
+        .filter(|member| !in_ring(&member.directory))
+    {
+        for root in &member.roots {
+            if !fs::read_to_string(root)?.contains("#![forbid(unsafe_code)]") {
+                problems.push(format!("{} lacks #![forbid(unsafe_code)]", root.display()));
+            }
+        }
+    }
+    for file in source_files(".rs")?.iter().filter(|file| !in_ring(file)) {
+        let text = fs::read_to_string(workspace::root().join(file))?;
+        for (number, line) in text.lines().enumerate() {
+            if has_unsafe(line) {
+                problems.push(format!("{file}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    none_of(problems)
+}
+
+fn in_ring(path: &str) -> bool {
+    RING.iter().any(|part| path.starts_with(part))
+}
+
+/// Whether code, not a comment, has an unsafe block, function, implementation or attribute.
+fn has_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or_default();
+    code.split_whitespace()
+        .collect::<Vec<_>>()
+        .windows(2)
+        .any(|words| {
+            words[0].ends_with("unsafe")
+                && !words[0].contains(['"', '`'])
+                && ["{", "fn", "impl", "extern", "trait"]
+                    .iter()
+                    .any(|word| words[1].starts_with(word))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_unsafe;
+
+    #[test]
+    fn tells_code_from_talk() {
+        assert!(has_unsafe(&["    let x = uns", "afe { f() };"].concat()));
+        assert!(has_unsafe(&["pub uns", "afe fn f() {}"].concat()));
+        assert!(!has_unsafe("// an unsafe { block }"));
+        assert!(!has_unsafe("#![forbid(unsafe_code)]"));
+        assert!(!has_unsafe("let name = \"unsafe ring\";"));
+    }
+}
