@@ -52,12 +52,14 @@ const LINK_ATTEMPTS: usize = 5;
 
 /// The pages of a domain that uses this ABI; dropping it unmaps them. The hypervisor sees it only to drop it, after
 /// it has released the lock.
+#[derive(Clone)]
 pub struct Fifo<P> {
     /// The event array.
     array: Vec<P>,
     vcpus: Vec<VcpuQueues<P>>,
 }
 
+#[derive(Clone)]
 struct VcpuQueues<P> {
     /// Page and offset of the control block.
     control: Option<(P, usize)>,

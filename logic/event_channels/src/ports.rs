@@ -11,6 +11,7 @@ use crate::channel::{Channel, PortState};
 /// from one that does not exist.
 pub(crate) const BUCKET: u32 = 64;
 
+#[derive(Clone)]
 struct Bucket {
     /// [`BUCKET`] of them.
     channels: Vec<Channel>,
@@ -19,7 +20,7 @@ struct Bucket {
 }
 
 /// Ports 0 up to a multiple of [`BUCKET`].
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Ports {
     buckets: Vec<Bucket>,
 }

@@ -32,6 +32,7 @@ pub const fn virq_is_global(virq: u32) -> bool {
 }
 
 /// What belongs to one vCPU.
+#[derive(Clone)]
 pub(crate) struct Vcpu {
     /// The port of each virtual interrupt; 0 for none. Global ones are with vCPU 0, whichever vCPU they notify.
     pub(crate) virqs: [EvtchnPort; VIRQS],
@@ -39,6 +40,7 @@ pub(crate) struct Vcpu {
 }
 
 /// The event channels of one domain. `P` is a mapped page of the guest. See the crate's page.
+#[derive(Clone)]
 pub struct EventChannels<P> {
     pub(crate) domid: DomId,
     /// The highest port number that the domain may have.

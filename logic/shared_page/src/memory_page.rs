@@ -51,6 +51,15 @@ impl MemoryPage {
         self.word(offset).store(value, Ordering::SeqCst);
     }
 
+    /// A page of its own with the same contents.
+    pub fn duplicate(&self) -> Self {
+        let page = Self::default();
+        for (to, from) in page.0.iter().zip(&*self.0) {
+            to.store(from.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        page
+    }
+
     /// All words, to compare pages.
     pub fn words(&self) -> impl Iterator<Item = u64> {
         self.0.iter().map(|word| word.load(Ordering::SeqCst))
