@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ::hypercall::Caller;
-use frames::PageRef;
+use frames::{FrameList, PageRef};
 use grants::GrantTable;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::PerDomainArea;
@@ -14,6 +14,7 @@ use platform_memory::PerDomainArea;
 use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
 use crate::events::EventChannels;
+use crate::emulate;
 use crate::io_access::IoAccess;
 use crate::ranks;
 use crate::vcpu::Vcpu;
@@ -22,8 +23,9 @@ use crate::vcpu::Vcpu;
 pub type DomId = u16;
 
 /// Memory that a domain has, in pages.
-#[derive(Default)]
 pub struct DomainMemory {
+    /// Every page that it owns.
+    pub pages: SpinLock<FrameList>,
     /// Pages it owns now.
     pub total: AtomicU64,
     /// Pages it may own.
@@ -55,6 +57,8 @@ pub struct Domain {
     pub grants: SpinLock<GrantTable>,
     /// Ports, device memory and interrupts it may use.
     pub io_access: IoAccess,
+    /// The processor it sees, and the state of ports that it shares with others.
+    pub emulation: emulate::DomainState,
     /// `vm_assist` switches, a bit for each `VMASST_TYPE_*`.
     assists: AtomicU64,
     /// How it ended.
@@ -106,6 +110,7 @@ impl Domain {
             vcpus: vcpus.into_boxed_slice(),
             shared_info: new.shared_info,
             memory: DomainMemory {
+                pages: SpinLock::new(ranks::DOMAIN_PAGES, FrameList::default()),
                 total: AtomicU64::new(0),
                 limit: AtomicU64::new(new.memory_limit),
             },
@@ -113,6 +118,7 @@ impl Domain {
             event_channels: SpinLock::new(ranks::EVENT_CHANNELS, new.event_channels),
             grants: SpinLock::new(ranks::GRANTS, new.grants),
             io_access: new.io_access,
+            emulation: emulate::DomainState::new(new.caller.is_hardware),
             assists: AtomicU64::new(0),
             shutdown: SpinLock::new(ranks::SHUTDOWN, Shutdown::default()),
             is_shut_down: AtomicBool::new(false),

@@ -60,7 +60,7 @@ impl core::fmt::Display for Happening {
             Self::Hypercall(number, first, second) => write!(
                 f,
                 "hypercall {} ({first:#x}, {second:#x})",
-                ::hypercall::call_name(number)
+                ::hypercall::call_name(u64::from(number))
             ),
             Self::SystemCall => write!(f, "system call"),
             Self::Trap(vector, code, address) => {

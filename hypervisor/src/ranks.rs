@@ -22,10 +22,20 @@ pub const RUNSTATE: Rank = Rank::new(41, "runstate");
 pub const SCHEDULER: Rank = Rank::new(50, "scheduler");
 /// The wall clock.
 pub const WALL_CLOCK: Rank = Rank::new(55, "wall clock");
+/// A vCPU's mapped LDT pages.
+pub const LDT: Rank = Rank::new(42, "ldt");
+/// The list of a domain's pages.
+pub const DOMAIN_PAGES: Rank = Rank::new(57, "domain pages");
 /// The page allocator.
 pub const ALLOCATOR: Rank = Rank::new(60, "page allocator");
 /// The heap.
 pub const HEAP: Rank = Rank::new(70, "heap");
+/// A domain's permissions to devices.
+pub const IO_ACCESS: Rank = Rank::new(72, "io access");
+/// Devices that the hypervisor keeps for itself.
+pub const OWN_DEVICES: Rank = Rank::new(73, "own devices");
+/// The clock's ports.
+pub const CMOS: Rank = Rank::new(74, "cmos");
 /// PCI configuration ports.
 pub const PCI_CONFIG: Rank = Rank::new(75, "pci config");
 /// Which missing calls were reported.

@@ -8,6 +8,8 @@ use core::mem::offset_of;
 use frames::PageRef;
 use xen_abi::shared_info::VcpuInfo;
 
+use crate::mm::WritablePage;
+
 /// Bytes of `struct vcpu_info`.
 const VCPU_INFO_SIZE: usize = size_of::<VcpuInfo>();
 
@@ -15,13 +17,26 @@ const VCPU_INFO_SIZE: usize = size_of::<VcpuInfo>();
 pub struct VcpuInfoArea {
     page: PageRef<'static>,
     offset: usize,
+    /// Keeps a page of the guest's own from becoming a page table.
+    _writable: Option<WritablePage>,
 }
 
 impl VcpuInfoArea {
     /// Names the area at `offset` of `page`; `None` if it would not lie within the page.
     pub fn new(page: PageRef<'static>, offset: usize) -> Option<Self> {
         let end = offset.checked_add(VCPU_INFO_SIZE)?;
-        (offset % 8 == 0 && end <= addr::PAGE_SIZE as usize).then_some(Self { page, offset })
+        (offset % 8 == 0 && end <= addr::PAGE_SIZE as usize).then_some(Self {
+            page,
+            offset,
+            _writable: None,
+        })
+    }
+
+    /// Names the area at `offset` of a page of the guest's own; `None` if it would not lie within the page.
+    pub fn in_guest_page(page: WritablePage, offset: usize) -> Option<Self> {
+        let mut area = Self::new(page.try_clone()?, offset)?;
+        area._writable = Some(page);
+        Some(area)
     }
 
     /// Whether an upcall is pending.
@@ -62,6 +77,11 @@ impl VcpuInfoArea {
     #[inline]
     pub fn upcall_due(&self) -> bool {
         self.upcall_pending() && !self.upcall_mask()
+    }
+
+    /// The address that the guest reads as CR2.
+    pub fn fault_address(&self) -> u64 {
+        platform_memory::map(&self.page).load_u64(self.offset + offset_of!(VcpuInfo, arch))
     }
 
     /// Sets the address that the guest reads as CR2.

@@ -3,12 +3,12 @@
 //! Order matters where the address space changes: the descriptor tables that the CPU uses are its own while
 //! no guest's area is mapped, so that an NMI in between finds valid selectors.
 
-use platform_cpu::{GuestRegs, control, debug_registers, segments::Segments};
+use platform_cpu::{GuestRegs, control, debug_registers, segments::Segments, xsave};
 
 use crate::cpu::Cpu;
 use crate::domain::Domain;
 use crate::vcpu::{Vcpu, VcpuState};
-use crate::{mm, time, vcpu_time};
+use crate::{emulate, mm, time, vcpu_time};
 
 /// Loads the vCPU's state to the CPU.
 pub fn load(
@@ -44,6 +44,9 @@ pub fn load(
         // The selectors that could be loaded are; the guest hears of the others from its failsafe callback.
         state.segments_bad = true;
     }
+    // Without XSAVE there is nothing to choose.
+    let _ = xsave::set_xcr0(state.xcr0);
+    emulate::load_registers(&state.msrs);
     control::set_guest_cr4(state.cr4);
     control::set_task_switched(state.cr0 & x86_defs::control::Cr0::TS.bits() != 0);
     debug_registers::load(&state.debug_registers);
@@ -63,7 +66,7 @@ pub fn save(
     state.segments = Segments::save();
     control::set_task_switched(false);
     state.xsave.save();
-    debug_registers::disable();
+    debug_registers::write_dr7(0);
     platform_memory::use_own_descriptors();
     platform_memory::load_idle_root();
     vcpu_time::note_stopped(domain, vcpu);

@@ -59,7 +59,8 @@ pub fn exception(
             context.state.cr0 &= !Cr0::TS.bits();
         }
         Exception::DEBUG => {
-            let status = platform_cpu::debug_registers::take_status();
+            let status = platform_cpu::debug_registers::read_dr6();
+            platform_cpu::debug_registers::write_dr6(0);
             if let Some(dr6) = context.state.debug_registers.get_mut(6) {
                 *dr6 = status;
             }
@@ -82,7 +83,7 @@ fn page_fault(context: &mut Context<'_>, error_code: u32) -> Result<(), CrashRea
     let address = platform_cpu::read_fault_address().raw();
     note(context, Exception::PAGE_FAULT.0, error_code, address);
     if (HYPERVISOR_START..HYPERVISOR_END).contains(&address) {
-        if mm::descriptor_table_fault(context, address, error_code) {
+        if mm::descriptor_table_fault(context, address, error_code)? {
             return Ok(());
         }
     } else if context.state.in_kernel

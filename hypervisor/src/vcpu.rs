@@ -6,9 +6,9 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use addr::Mfn;
 use arrayvec::ArrayVec;
-use frames::RootRef;
+use cpu_policy::msr::VcpuMsrs;
+use frames::{RootRef, TypedRef};
 use platform_cpu::lock::{Once, SpinLock};
 use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
 use scheduler::UnitId;
@@ -17,6 +17,7 @@ use xen_abi::trap::TrapInfo;
 use crate::bounce::Callback;
 use ::hypercall::CrashReason;
 use crate::history::History;
+use crate::mm::LdtShadow;
 use crate::ranks;
 use crate::shared_info::VcpuInfoArea;
 use crate::vcpu_time::{Runstate, VcpuTimers};
@@ -70,6 +71,8 @@ pub struct Vcpu {
     period: AtomicU64,
     /// Guest address of a second copy of the time information; 0 for none.
     time_area: AtomicU64,
+    /// Which pages of its LDT are mapped.
+    pub ldt: SpinLock<LdtShadow>,
     /// Times in each run state.
     pub runstate: SpinLock<Runstate>,
     /// Everything that belongs to the CPU that runs it.
@@ -90,6 +93,8 @@ pub struct VcpuState {
     pub kernel_ss: u16,
     /// See `kernel_ss`.
     pub kernel_sp: u64,
+    /// Tables that a change or unpin left half undone, to go on with before anything else.
+    pub pending: frames::Pending,
     /// Handlers of the guest (`set_trap_table`), by vector.
     pub traps: Box<[TrapInfo; 256]>,
     /// Callbacks of the guest.
@@ -99,7 +104,7 @@ pub struct VcpuState {
     /// Page tables while a program runs.
     pub user_root: Option<RootRef<'static>>,
     /// Frames of the guest's descriptors, each with a type reference as a descriptor page.
-    pub gdt_frames: ArrayVec<Mfn, MAX_GDT_FRAMES>,
+    pub gdt_frames: ArrayVec<TypedRef<'static>, MAX_GDT_FRAMES>,
     /// Descriptors in them.
     pub gdt_entries: u32,
     /// Address and number of descriptors of the LDT.
@@ -110,7 +115,12 @@ pub struct VcpuState {
     pub cr0: u64,
     /// CR4 bits that the guest chose.
     pub cr4: u64,
-    /// DR0–DR3, DR6, DR7 as the guest set them.
+    /// XCR0 as the guest set it.
+    pub xcr0: u64,
+    /// Model-specific registers that it has of its own.
+    pub msrs: VcpuMsrs,
+    /// DR0–DR3, DR6, DR7 as the guest set them; in place of DR5, the bits of DR7 for breakpoints on ports, which are
+    /// not loaded.
     pub debug_registers: [u64; 8],
     /// I/O privilege level of the guest's kernel (`PHYSDEVOP_set_iopl`).
     pub iopl: u8,
@@ -163,6 +173,7 @@ impl Vcpu {
             unit: Once::new(),
             period: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
+            ldt: SpinLock::new(ranks::LDT, LdtShadow::default()),
             runstate: SpinLock::new(ranks::RUNSTATE, Runstate::new()),
             state: SpinLock::new(ranks::VCPU_STATE, state),
         }

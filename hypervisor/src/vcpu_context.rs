@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use addr::{Mfn, Vaddr};
 use arrayvec::ArrayVec;
-use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
+use cpu_policy::msr::VcpuMsrs;
+use platform_cpu::xsave::{self, XsaveArea};
+use platform_cpu::{GuestRegs, segments::Segments};
 use x86_defs::control::{Cr0, DR6_DEFAULT, DR7_DEFAULT, RFlags};
 use xen_abi::errno::Errno;
 use xen_abi::trap::TrapInfo;
@@ -38,12 +40,15 @@ pub fn empty() -> Result<VcpuState, Errno> {
         callbacks: Callbacks::default(),
         kernel_root: None,
         user_root: None,
+        pending: frames::Pending::default(),
         gdt_frames: ArrayVec::new(),
         gdt_entries: 0,
         ldt_base: 0,
         ldt_entries: 0,
         cr0: (Cr0::PE | Cr0::ET | Cr0::NE | Cr0::PG | Cr0::WP | Cr0::MP).bits(),
         cr4: 0,
+        xcr0: xsave::XCR0_BASE,
+        msrs: VcpuMsrs::default(),
         debug_registers: [0, 0, 0, 0, 0, 0, DR6_DEFAULT, DR7_DEFAULT],
         iopl: 0,
         io_bitmap: 0,
@@ -115,7 +120,11 @@ pub fn initialise(
         shadow_gs_base: wanted.gs_base_user,
     };
     if wanted.flags & VGCF_I387_VALID != 0 {
-        state.xsave.set_legacy(&wanted.fpu_ctxt.x);
+        state.xsave.reset();
+        let legacy = state.xsave.bytes_mut().iter_mut();
+        for (to, from) in legacy.zip(wanted.fpu_ctxt.x) {
+            *to = from;
+        }
     }
     for (slot, trap) in state.traps.iter_mut().zip(&wanted.trap_ctxt) {
         *slot = *trap;

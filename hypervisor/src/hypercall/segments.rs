@@ -2,11 +2,12 @@
 //! treats the vCPU that makes them (public/xen.h, public/callback.h).
 
 use addr::Vaddr;
-use hypercall::{CallFrame, Outcome};
+use ::hypercall::Outcome;
 use platform_cpu::{guest, segments};
 use xen_abi::callback::{self, CallbackRegister, CallbackUnregister};
 use xen_abi::errno::Errno;
 use xen_abi::trap::TrapInfo;
+use zerocopy::FromZeros;
 
 use crate::bounce::Callback;
 use crate::context::Context;
@@ -15,7 +16,7 @@ use crate::hypercall::{errno, ok};
 /// `set_trap_table`: entries up to one with a null address replace handlers; a null table clears all.
 pub fn set_trap_table(context: &mut Context<'_>, table: u64) -> Outcome {
     if table == 0 {
-        context.state.traps.fill(TrapInfo::default());
+        context.state.traps.fill(TrapInfo::new_zeroed());
         return ok();
     }
     let mut at = Vaddr::new(table);
@@ -82,12 +83,12 @@ pub fn set_callbacks(context: &mut Context<'_>, event: u64, failsafe: u64, sysca
 
 /// `callback_op`.
 pub fn callback_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
-    match command {
+    match u32::try_from(command).unwrap_or(u32::MAX) {
         callback::REGISTER => {
             let Ok(request) = guest::read::<CallbackRegister>(Vaddr::new(argument)) else {
                 return errno(Errno::EFAULT);
             };
-            let masks = request.flags & callback::CALLBACKF_MASK_EVENTS != 0;
+            let masks = u32::from(request.flags) & callback::CALLBACKF_MASK_EVENTS != 0;
             if !Vaddr::new(request.address).is_canonical() {
                 return errno(Errno::EINVAL);
             }
@@ -101,7 +102,7 @@ pub fn callback_op(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
             let Ok(request) = guest::read::<CallbackUnregister>(Vaddr::new(argument)) else {
                 return errno(Errno::EFAULT);
             };
-            match request.kind {
+            match u32::from(request.kind) {
                 callback::CALLBACKTYPE_EVENT
                 | callback::CALLBACKTYPE_FAILSAFE
                 | callback::CALLBACKTYPE_SYSCALL
@@ -120,7 +121,7 @@ pub fn callback_op(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
 
 fn set_callback(context: &mut Context<'_>, kind: u16, callback: Callback) -> Outcome {
     let callbacks = &mut context.state.callbacks;
-    match kind {
+    match u32::from(kind) {
         callback::CALLBACKTYPE_EVENT => {
             callbacks.event = Callback {
                 masks_events: true,
@@ -144,7 +145,7 @@ fn set_callback(context: &mut Context<'_>, kind: u16, callback: Callback) -> Out
 
 /// `nmi_op`: registers or removes the handler of non-maskable interrupts.
 pub fn nmi_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
-    match command {
+    match u32::try_from(command).unwrap_or(u32::MAX) {
         xen_abi::nmi::XENNMI_REGISTER_CALLBACK => {
             // struct xennmi_callback { handler_address, pad }
             let Ok(address) = guest::read::<u64>(Vaddr::new(argument)) else {
@@ -168,31 +169,31 @@ pub fn nmi_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome
 }
 
 /// `set_segment_base`.
-pub fn set_segment_base(context: &mut Context<'_>, which: u64, base: u64) -> Outcome {
-    let canonical = Vaddr::new(base).is_canonical();
-    match u32::try_from(which).unwrap_or(u32::MAX) {
-        xen_abi::segments::SEGBASE_FS if canonical => segments::set_fs_base(base),
-        xen_abi::segments::SEGBASE_GS_USER if canonical => segments::set_inactive_gs_base(base),
-        xen_abi::segments::SEGBASE_GS_KERNEL if canonical => segments::set_gs_base(base),
-        xen_abi::segments::SEGBASE_GS_USER_SEL => {
-            // COMPAT: as on Xen, a selector that cannot be loaded is replaced by the null one.
-            segments::load_inactive_gs_selector(base as u16);
+pub fn set_segment_base(which: u64, base: u64) -> Outcome {
+    let done = match u32::try_from(which).unwrap_or(u32::MAX) {
+        xen_abi::arch_x86::SEGBASE_FS => segments::set_fs_base(base),
+        xen_abi::arch_x86::SEGBASE_GS_USER => segments::set_shadow_gs_base(base),
+        xen_abi::arch_x86::SEGBASE_GS_KERNEL => segments::set_gs_base(base),
+        xen_abi::arch_x86::SEGBASE_GS_USER_SEL => {
+            // As on Xen, a selector that cannot be loaded is replaced by the null one.
+            segments::load_user_gs_selector(base as u16)
+                .or_else(|_| segments::load_user_gs_selector(0))
+                .is_ok()
         }
-        _ => return errno(Errno::EINVAL),
-    }
-    let _ = context;
-    ok()
+        _ => false,
+    };
+    if done { ok() } else { errno(Errno::EINVAL) }
 }
 
 /// `fpu_taskswitch`: sets or clears the flag that makes the next FPU instruction trap.
 pub fn fpu_taskswitch(context: &mut Context<'_>, set: u64) -> Outcome {
-    let ts = x86_defs::cr0::TS;
+    let ts = x86_defs::control::Cr0::TS.bits();
     if set != 0 {
         context.state.cr0 |= ts;
     } else {
         context.state.cr0 &= !ts;
     }
-    platform_cpu::set_task_switched(set != 0);
+    platform_cpu::control::set_task_switched(set != 0);
     ok()
 }
 
@@ -208,7 +209,7 @@ pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome 
         | 1 << assist::TYPE_4GB_SEGMENTS_NOTIFY;
     match u32::try_from(kind) {
         Ok(kind) if kind < 64 && (known >> kind) & 1u64 != 0 => {
-            match command {
+            match u32::try_from(command).unwrap_or(u32::MAX) {
                 assist::CMD_ENABLE => context.domain.set_assist(kind, true),
                 assist::CMD_DISABLE => context.domain.set_assist(kind, false),
                 _ => return errno(Errno::ENOSYS),
@@ -219,5 +220,77 @@ pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome 
     }
 }
 
-/// The rest of the arguments of a call, for those that take none.
-pub fn ignored(_frame: &CallFrame) {}
+/// DR7: debug registers themselves are watched, which is the hypervisor's to do.
+const DR7_GENERAL_DETECT: u64 = 1 << 13;
+/// DR7: what a breakpoint of this kind watches is a port.
+const DR7_PORT: u64 = 2;
+
+/// The debug register that a number names: with CR4.DE, 4 and 5 name none; without, they are 6 and 7.
+fn debug_register(context: &Context<'_>, register: u64) -> Result<usize, Errno> {
+    let extensions = context.state.cr4 & x86_defs::control::Cr4::DE.bits() != 0;
+    match register {
+        0..=3 | 6 | 7 => Ok(register as usize),
+        4 | 5 if extensions => Err(Errno::ENODEV),
+        4 | 5 => Ok(register as usize + 2),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `set_debugreg`. Breakpoints cannot be set on the hypervisor (XSA-444), and reserved bits are not taken.
+pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Outcome {
+    let register = match debug_register(context, register) {
+        Ok(register) => register,
+        Err(error) => return errno(error),
+    };
+    let mut value = value;
+    let mut ports = None;
+    match register {
+        0..=3 => {
+            if !guest::is_guest_range(Vaddr::new(value), 8) {
+                return errno(Errno::EPERM);
+            }
+        }
+        6 => value = (value & 0xffff_efff) | x86_defs::control::DR6_DEFAULT,
+        _ => {
+            if value & DR7_GENERAL_DETECT != 0 {
+                return errno(Errno::EPERM);
+            }
+            value = (value & 0xffff_03ff) | x86_defs::control::DR7_DEFAULT;
+            // A guest's port I/O is emulated: its breakpoints on ports are kept, and not loaded.
+            let on_ports = (0..4).fold(0, |bits, number| {
+                let kind = (value >> (16 + 4 * number)) & 3;
+                let enabled = value & (3 << (2 * number));
+                if kind == DR7_PORT { bits | enabled } else { bits }
+            });
+            if on_ports != 0 && context.state.cr4 & x86_defs::control::Cr4::DE.bits() == 0 {
+                return errno(Errno::EPERM);
+            }
+            value &= !on_ports;
+            ports = Some(on_ports);
+        }
+    }
+    let registers = &mut context.state.debug_registers;
+    if let Some(slot) = registers.get_mut(register) {
+        *slot = value;
+    }
+    if let (Some(ports), Some(slot)) = (ports, registers.get_mut(5)) {
+        *slot = ports;
+    }
+    platform_cpu::debug_registers::load(registers);
+    ok()
+}
+
+/// `get_debugreg`.
+pub fn get_debugreg(context: &Context<'_>, register: u64) -> Outcome {
+    let register = match debug_register(context, register) {
+        Ok(register) => register,
+        Err(error) => return errno(error),
+    };
+    let registers = &context.state.debug_registers;
+    let value = match registers.get(register) {
+        Some(value) if register == 7 => value | registers.get(5).copied().unwrap_or(0),
+        Some(value) => *value,
+        None => return errno(Errno::EINVAL),
+    };
+    Outcome::Done(value as i64)
+}

@@ -82,7 +82,7 @@ fn read_console(
 /// Handles keys as if they were typed at the console.
 fn debug_keys(
     _permission: Authorized<op::SysctlDebugKeys>,
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     request: &DebugKeys,
 ) -> Result<(), Errno> {
     /// More keys than this are a mistake.

@@ -63,7 +63,7 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             let Ok(area) = guest::read::<u64>(at) else {
                 return errno(Errno::EFAULT);
             };
-            if area != 0 && !guest::is_accessible(Vaddr::new(area), size_of::<vcpu::RunstateInfo>()) {
+            if area != 0 && !guest::is_guest_range(Vaddr::new(area), size_of::<vcpu::RunstateInfo>() as u64) {
                 return errno(Errno::EFAULT);
             }
             target.runstate.lock().area = area;
@@ -161,7 +161,7 @@ fn register_info(
     let Some(page) = mm::writable_page(context.domain, Mfn::new(request.mfn)) else {
         return errno(Errno::EINVAL);
     };
-    let Some(area) = VcpuInfoArea::new(page, request.offset as usize) else {
+    let Some(area) = VcpuInfoArea::in_guest_page(page, request.offset as usize) else {
         return errno(Errno::EINVAL);
     };
     match target.move_info(area) {

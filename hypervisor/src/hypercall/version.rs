@@ -1,12 +1,13 @@
 //! `xen_version`: what the hypervisor is and can do (public/version.h, public/features.h).
 
 use addr::Vaddr;
-use hypercall::Outcome;
+use ::hypercall::Outcome;
 use platform_cpu::guest;
 use xen_abi::errno::Errno;
 use xen_abi::{features, version};
 
 use crate::context::Context;
+use crate::domain::Domain;
 use crate::hypercall::{done, errno};
 
 /// Major and minor version of the interface that is spoken: the tools that are installed go by it.
@@ -44,7 +45,7 @@ pub fn xen_version(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
             let Ok(index) = guest::read::<u32>(to) else {
                 return errno(Errno::EFAULT);
             };
-            let submap = if index == 0 { features_of(context) } else { 0 };
+            let submap = if index == 0 { features(context.domain) } else { 0 };
             match to.checked_add(4) {
                 Some(at) => copied(guest::write(at, &submap), 0),
                 None => errno(Errno::EFAULT),
@@ -63,15 +64,15 @@ pub fn xen_version(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
     }
 }
 
-/// Features of a 64-bit paravirtual domain.
-fn features_of(context: &Context<'_>) -> u32 {
+/// Features of a 64-bit paravirtual domain, as bits `XENFEAT_*`.
+pub fn features(domain: &Domain) -> u32 {
     let mut bits = 1 << features::PAE_PGDIR_ABOVE_4GB
         | 1 << features::MMU_PT_UPDATE_PRESERVE_AD
         | 1 << features::HIGHMEM_ASSIST
         | 1 << features::GNTTAB_MAP_AVAIL_BITS
         | 1 << features::MEMORY_OP_VNODE_SUPPORTED
         | 1 << features::DIRECT_MAPPED;
-    if context.domain.is_hardware() {
+    if domain.is_hardware() {
         bits |= 1 << features::DOM0;
     }
     bits

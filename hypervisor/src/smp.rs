@@ -1,0 +1,58 @@
+//! The machine's other CPUs: started, and idle until guests can run on them.
+
+use boot_info::acpi::{Madt, MadtEntry};
+use platform_cpu::{GuestFrame, MAX_CPUS};
+
+use crate::cpu::Cpu;
+use crate::{config, irq, run, time};
+
+/// Identifier of a CPU as `VCPUOP_get_physid` wants it: APIC identifier, and ACPI's in the upper half.
+pub fn physical_id(cpu: usize) -> u64 {
+    let apic = irq::apic_id(cpu).unwrap_or(u32::MAX);
+    let acpi = irq::acpi_id(cpu).unwrap_or(u32::MAX);
+    u64::from(acpi) << 32 | u64::from(apic)
+}
+
+/// Starts every CPU that the MADT lists as usable, up to what `smp=` and `maxcpus=` allow.
+pub fn start_others(madt: &Madt<'_>) {
+    let config = config::get();
+    let limit = match config.max_cpus {
+        _ if !config.smp => 1,
+        Some(max) => (max as usize).clamp(1, MAX_CPUS),
+        None => MAX_CPUS,
+    };
+    let boot_apic = irq::apic_id(0);
+    let mut started = 1;
+    for entry in madt.entries() {
+        let MadtEntry::Cpu {
+            apic_id,
+            enabled: true,
+            ..
+        } = entry
+        else {
+            continue;
+        };
+        if Some(apic_id) == boot_apic {
+            continue;
+        }
+        if started >= limit {
+            log::info!("CPU with APIC id {apic_id} is left off");
+            continue;
+        }
+        match irq::start_cpu(started, apic_id, other_cpu) {
+            Ok(()) => started += 1,
+            Err(error) => log::error!("CPU{started} (APIC id {apic_id}) did not start: {error:?}"),
+        }
+    }
+    log::info!("Brought up {started} CPUs");
+}
+
+/// First safe code of another CPU.
+fn other_cpu(id: usize) -> ! {
+    irq::init_this_cpu();
+    time::init_cpu_timer();
+    match GuestFrame::take() {
+        Some(frame) => run::run(Cpu::new(id), frame),
+        None => platform_cpu::halt_forever(),
+    }
+}
