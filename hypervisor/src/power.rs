@@ -3,10 +3,13 @@
 //! Domain 0 interprets the firmware's ACPI code and hands over the values to write. For a machine that is to
 //! go off without it, the values of `\_S5` are found in the DSDT once at boot.
 
-use boot_info::acpi::{Fadt, GenericAddress, RegisterSpace};
+use addr::Maddr;
+use boot_info::PhysicalMemory;
+use boot_info::acpi::{Fadt, GenericAddress, HEADER_BYTES, RegisterSpace};
 use platform_cpu::lock::Once;
 use platform_devices::CpuPorts;
 use platform_devices::power::{self, ResetPort, SleepPorts};
+use platform_memory::FirmwareMemory;
 
 use crate::console::{self, ALWAYS};
 use crate::{config, irq, time};
@@ -29,8 +32,18 @@ fn port_of(address: Option<GenericAddress>) -> u16 {
         .unwrap_or(0)
 }
 
+/// Sleep types of soft off, from the DSDT at `at`.
+fn soft_off(at: Maddr) -> Option<(u8, u8)> {
+    /// More bytes than any firmware has: a larger size is a broken table.
+    const MAX_BYTES: usize = 1 << 20;
+    let header = FirmwareMemory.read(at, HEADER_BYTES)?;
+    let size = header.get(4..8)?.try_into().map(u32::from_le_bytes).ok()?;
+    let size = usize::try_from(size).ok()?.min(MAX_BYTES);
+    power::find_soft_off(FirmwareMemory.read(at, size)?)
+}
+
 /// Remembers how this machine stops.
-pub fn init(fadt: Option<&Fadt>, dsdt: Option<&[u8]>) {
+pub fn init(fadt: Option<&Fadt>) {
     let ways = fadt.map_or_else(Ways::default, |fadt| Ways {
         sleep: SleepPorts {
             pm1a_control: port_of(fadt.sleep.pm1a_control),
@@ -42,21 +55,14 @@ pub fn init(fadt: Option<&Fadt>, dsdt: Option<&[u8]>) {
             let port = port_of(Some(address));
             (port != 0).then_some(ResetPort { port, value })
         }),
-        off: dsdt.and_then(power::find_soft_off),
+        off: fadt.dsdt.and_then(soft_off),
     });
     let _ = WAYS.set(ways);
 }
 
-/// The PM1 control ports, which domain 0 may not touch itself, if there are any.
-pub fn control_ports() -> [u16; 2] {
-    WAYS.get().map_or([0; 2], |ways| {
-        [ways.sleep.pm1a_control, ways.sleep.pm1b_control]
-    })
-}
-
 /// Whether a sleep state can be entered at all.
 pub fn can_sleep() -> bool {
-    control_ports()[0] != 0
+    WAYS.get().is_some_and(|ways| ways.sleep.pm1a_control != 0)
 }
 
 /// Enters soft off with the values that domain 0 computed. Returns if the machine stays on.

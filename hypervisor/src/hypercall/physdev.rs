@@ -10,7 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::context::Context;
 use crate::domain::DomId;
-use crate::hypercall::{errno, not_implemented};
+use crate::hypercall::not_implemented;
 use crate::irq::{self, pirq};
 
 /// Highest number of I/O ports.
@@ -167,7 +167,7 @@ fn update<T: FromBytes + IntoBytes + Immutable>(
 /// The domain that is meant, which has to be the caller: no other has hardware yet.
 fn own(context: &Context<'_>, domain: DomId) -> Result<DomId, Errno> {
     let caller = context.domain.id();
-    if domain == domid::SELF || domain == caller {
+    if domain == domid::DOMID_SELF || domain == caller {
         Ok(caller)
     } else if crate::domains::find(domain).is_some() {
         // COMPAT: Xen lets domain 0 map interrupts for other domains, which then drive the device.

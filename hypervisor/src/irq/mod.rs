@@ -13,17 +13,18 @@ mod table;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use addr::Maddr;
+use arrayvec::ArrayVec;
 use boot_info::acpi::{Madt, MadtEntry};
 use platform_cpu::MAX_CPUS;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_devices::lapic::{self, Lapic, LapicSupport, SPURIOUS_VECTOR};
 use platform_devices::pci::PortConfigSpace;
 use platform_devices::redirection::MsiMessage;
-use platform_devices::{CpuPorts, pic};
+use platform_devices::{CpuPorts, pic, startup};
 use platform_memory::{Cache, Mmio};
 
 use crate::cpu::{self, Cpu, Work};
-use crate::{console, domains, events, ranks};
+use crate::{console, domains, events, ranks, time};
 use table::{Arrival, TABLE};
 
 pub use dump::dump;
@@ -52,6 +53,7 @@ pub mod vector {
 const _: () = assert!(vector::SPURIOUS == SPURIOUS_VECTOR);
 
 static LAPIC: Once<Lapic<Mmio>> = Once::new();
+static MADT_FACTS: Once<MadtFacts> = Once::new();
 static FLUSH: Once<fn()> = Once::new();
 /// The port pair of PCI configuration space.
 pub static PCI_CONFIG: SpinLock<PortConfigSpace> =
@@ -99,7 +101,8 @@ pub fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
         Lapic::xapic(window, support.tsc_deadline)
     };
     let _ = LAPIC.set(lapic);
-    init_cpu(madt);
+    let _ = MADT_FACTS.set(MadtFacts::read(madt));
+    init_this_cpu();
     routing::init(madt)?;
     let Some(lapic) = LAPIC.get() else {
         return Err("there is no local APIC");
@@ -118,34 +121,64 @@ pub fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// What is needed of the MADT when another CPU comes up.
+struct MadtFacts {
+    nmi_on_lint1: bool,
+    /// APIC identifiers, and ACPI's numbers of the same CPUs.
+    cpus: ArrayVec<(u32, u32), MAX_CPUS>,
+}
+
+impl MadtFacts {
+    fn read(madt: &Madt<'_>) -> Self {
+        let mut lints = madt
+            .entries()
+            .filter_map(|entry| match entry {
+                MadtEntry::LocalNmi { lint, .. } => Some(lint),
+                _ => None,
+            })
+            .peekable();
+        Self {
+            // LINT1 is where the machine's NMI arrives, if nothing is said.
+            nmi_on_lint1: lints.peek().is_none() || lints.any(|lint| lint == 1),
+            cpus: madt
+                .entries()
+                .filter_map(|entry| match entry {
+                    MadtEntry::Cpu {
+                        acpi_id, apic_id, ..
+                    } => Some((apic_id, acpi_id)),
+                    _ => None,
+                })
+                .take(MAX_CPUS)
+                .collect(),
+        }
+    }
+}
+
 /// Turns on the local APIC of this CPU, which is then known by its number.
-pub fn init_cpu(madt: &Madt<'_>) {
-    let Some(lapic) = LAPIC.get() else {
+pub fn init_this_cpu() {
+    let (Some(lapic), Some(facts)) = (LAPIC.get(), MADT_FACTS.get()) else {
         return;
     };
+    lapic.enable(vector::ERROR, facts.nmi_on_lint1);
     let id = lapic.id();
-    // The MADT may say at which input the machine's NMI arrives; LINT1 is where it does if nothing is said.
-    let mut nmis = madt
-        .entries()
-        .filter_map(|entry| match entry {
-            MadtEntry::LocalNmi { lint, .. } => Some(lint),
-            _ => None,
-        })
-        .peekable();
-    let nmi_on_lint1 = nmis.peek().is_none() || nmis.any(|lint| lint == 1);
-    lapic.enable(vector::ERROR, nmi_on_lint1);
     let number = platform_cpu::cpu_id();
-    let acpi_id = madt.entries().find_map(|entry| match entry {
-        MadtEntry::Cpu {
-            acpi_id, apic_id, ..
-        } if apic_id == id => Some(acpi_id),
-        _ => None,
-    });
+    let acpi_id = facts
+        .cpus
+        .iter()
+        .find_map(|&(apic, acpi)| (apic == id).then_some(acpi));
     if let (Some(apic), Some(acpi)) = (APIC_IDS.get(number), ACPI_IDS.get(number)) {
         acpi.store(acpi_id.unwrap_or(u32::MAX), Ordering::Relaxed);
         // Release: whoever sees the CPU (Acquire in `apic_id`) sees all of it.
         apic.store(id, Ordering::Release);
     }
+}
+
+/// Makes another CPU begin in real mode at `page` × 4 KiB: INIT and two STARTUPs. `started` says whether it has
+/// begun. False if it could not be told to.
+pub fn wake_cpu(apic_id: u32, page: u8, started: impl FnMut() -> bool) -> bool {
+    LAPIC
+        .get()
+        .is_some_and(|lapic| startup::start_cpu(lapic, apic_id, page, time::delay_ns, started))
 }
 
 /// ACPI's number of a CPU, if the MADT has it.
