@@ -43,7 +43,7 @@ pub struct XenLeaves {
 }
 
 /// Where the hypervisor's MSRs begin; the first one installs a hypercall page.
-pub const HYPERCALL_MSR: u32 = 0x4000_0000;
+pub(crate) const HYPERCALL_MSR: u32 = 0x4000_0000;
 
 impl XenLeaves {
     /// Whether `leaf` is in the range of hypervisor leaves.

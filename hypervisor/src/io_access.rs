@@ -1,0 +1,132 @@
+//! Which devices a domain reaches: its permissions, less what the hypervisor keeps for itself.
+
+use addr::Mfn;
+use frames::IoAccess as FrameAccess;
+use io_permissions::{Permissions, RangeSet};
+use platform_cpu::lock::SpinLock;
+
+use crate::{console, ranks};
+
+/// Ports that only the hypervisor uses: first and last.
+///
+/// Interrupt controllers with their trigger registers, the interval timer, the speaker's gate (of which, and of
+/// the timer's channel 2, `emulate::ports` lets the machine's owner have its part), PCI configuration data.
+const HYPERVISOR_PORTS: [(u64, u64); 6] = [
+    (0x20, 0x21),
+    (0xa0, 0xa1),
+    (0x4d0, 0x4d1),
+    (0x40, 0x43),
+    (0x61, 0x61),
+    (0xcfc, 0xcff),
+];
+
+/// Ports of a 16550.
+const UART_PORTS: u64 = 8;
+/// Where processors take writes for interrupts: frames of 0xfee00000 to 0xfeefffff.
+const INTERRUPT_FRAMES: (u64, u64) = (0xfee00, 0xfeeff);
+/// AMD's HyperTransport addresses, which are no memory: frames of 0xfd00000000 to 0xffffffffff.
+const HYPERTRANSPORT_FRAMES: (u64, u64) = (0xfd0_0000, 0xfff_ffff);
+
+/// Frames of devices that the hypervisor drives, and of those that it only protects from writes.
+struct OwnFrames {
+    denied: RangeSet<32>,
+    read_only: RangeSet<64>,
+}
+
+static OWN: SpinLock<OwnFrames> = SpinLock::new(
+    ranks::OWN_DEVICES,
+    OwnFrames {
+        denied: RangeSet::new(),
+        read_only: RangeSet::new(),
+    },
+);
+
+/// Keeps the frames from `first` on from all domains: a device that the hypervisor drives.
+pub fn keep_frames(first: Mfn, count: u64) {
+    let last = first.raw().saturating_add(count.saturating_sub(1));
+    if OWN.lock().denied.insert(first.raw(), last).is_err() {
+        log::error!("too many devices of the hypervisor: frame {:#x} is not protected", first.raw());
+    }
+}
+
+/// Makes the frames from `first` on read-only for all domains: registers of a device that only the hypervisor
+/// programs, beside others that are a domain's. False if there is no room to remember that.
+pub fn protect_frames(first: Mfn, count: u64) -> bool {
+    let last = first.raw().saturating_add(count.saturating_sub(1));
+    OWN.lock().read_only.insert(first.raw(), last).is_ok()
+}
+
+/// A domain's access to devices.
+pub struct IoAccess {
+    permissions: SpinLock<Permissions>,
+}
+
+impl IoAccess {
+    /// No device.
+    pub fn none() -> Self {
+        Self::new(Permissions::none())
+    }
+
+    /// All of the machine but what the hypervisor drives itself. Made after the console is set up.
+    pub fn hardware_domain() -> Self {
+        let mut permissions = Permissions::all();
+        let uarts = console::serial_ports()
+            .map(u64::from)
+            .map(|base| (base, base + UART_PORTS - 1));
+        for (first, last) in HYPERVISOR_PORTS.into_iter().chain(uarts) {
+            if permissions.ports.remove(first, last).is_err() {
+                log::error!("too many ports of the hypervisor: {first:#x} is not protected");
+            }
+        }
+        for (first, last) in [INTERRUPT_FRAMES, HYPERTRANSPORT_FRAMES] {
+            if permissions.frames.remove(first, last).is_err() {
+                log::error!("too many ranges of the hypervisor: frame {first:#x} is not protected");
+            }
+        }
+        Self::new(permissions)
+    }
+
+    fn new(permissions: Permissions) -> Self {
+        Self {
+            permissions: SpinLock::new(ranks::IO_ACCESS, permissions),
+        }
+    }
+
+    /// Whether all ports from `first` to `last` are the domain's.
+    pub fn permits_ports(&self, first: u16, last: u16) -> bool {
+        let ports = &self.permissions.lock().ports;
+        ports.contains(first.into(), last.into())
+    }
+
+    /// Whether the interrupt is the domain's.
+    pub fn permits_interrupt(&self, number: u32) -> bool {
+        let interrupts = &self.permissions.lock().interrupts;
+        interrupts.contains(number.into(), number.into())
+    }
+
+    /// What the domain may do with a frame that is no RAM.
+    pub fn device_memory(&self, frame: Mfn) -> FrameAccess {
+        let frame = frame.raw();
+        if !self.permissions.lock().frames.contains(frame, frame) {
+            return FrameAccess::Denied;
+        }
+        let own = OWN.lock();
+        if own.denied.contains(frame, frame) {
+            FrameAccess::Denied
+        } else if own.read_only.contains(frame, frame) {
+            FrameAccess::ReadOnly
+        } else {
+            FrameAccess::Full
+        }
+    }
+
+    /// Whether the domain has any device, so that caches matter to it.
+    pub fn has_devices(&self) -> bool {
+        self.permissions.lock().has_devices()
+    }
+
+    /// Changes the permissions.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Permissions) -> T) -> T {
+        change(&mut self.permissions.lock())
+    }
+}
