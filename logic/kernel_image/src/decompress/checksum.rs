@@ -1,4 +1,4 @@
-//! CRC-32 (gzip, xz) and CRC-64 (xz), eight bytes at a time.
+//! CRC-32 (gzip, xz) and CRC-64 (xz), eight bytes at a time; xxHash (zstd); Adler-32 (lzo).
 
 /// Tables for a reflected polynomial: `[n][byte]` is the effect of a byte with `n` bytes after it.
 const fn tables64(polynomial: u64) -> [[u64; 256]; 8] {
@@ -93,6 +93,74 @@ pub(super) fn crc64(bytes: &[u8]) -> u64 {
     !crc
 }
 
+/// xxHash of 64 bits with seed 0.
+pub(super) fn xxh64(bytes: &[u8]) -> u64 {
+    const P1: u64 = 0x9e37_79b1_85eb_ca87;
+    const P2: u64 = 0xc2b2_ae3d_27d4_eb4f;
+    const P3: u64 = 0x1656_67b1_9e37_79f9;
+    const P4: u64 = 0x85eb_ca77_c2b2_ae63;
+    const P5: u64 = 0x27d4_eb2f_1656_67c5;
+    let round = |lane: u64, word: u64| {
+        lane.wrapping_add(word.wrapping_mul(P2))
+            .rotate_left(31)
+            .wrapping_mul(P1)
+    };
+    let (stripes, tail) = bytes.as_chunks::<32>();
+    let mut hash = P5;
+    if !stripes.is_empty() {
+        let mut lanes = [P1.wrapping_add(P2), P2, 0, 0u64.wrapping_sub(P1)];
+        for stripe in stripes {
+            let (words, _) = stripe.as_chunks::<8>();
+            for (lane, word) in lanes.iter_mut().zip(words) {
+                *lane = round(*lane, u64::from_le_bytes(*word));
+            }
+        }
+        let [a, b, c, d] = lanes;
+        hash = a
+            .rotate_left(1)
+            .wrapping_add(b.rotate_left(7))
+            .wrapping_add(c.rotate_left(12))
+            .wrapping_add(d.rotate_left(18));
+        for lane in lanes {
+            hash = (hash ^ round(0, lane)).wrapping_mul(P1).wrapping_add(P4);
+        }
+    }
+    hash = hash.wrapping_add(bytes.len() as u64);
+    let (words, tail) = tail.as_chunks::<8>();
+    for word in words {
+        hash ^= round(0, u64::from_le_bytes(*word));
+        hash = hash.rotate_left(27).wrapping_mul(P1).wrapping_add(P4);
+    }
+    let (halves, tail) = tail.as_chunks::<4>();
+    for half in halves {
+        hash ^= u64::from(u32::from_le_bytes(*half)).wrapping_mul(P1);
+        hash = hash.rotate_left(23).wrapping_mul(P2).wrapping_add(P3);
+    }
+    for &byte in tail {
+        hash ^= u64::from(byte).wrapping_mul(P5);
+        hash = hash.rotate_left(11).wrapping_mul(P1);
+    }
+    hash = (hash ^ (hash >> 33)).wrapping_mul(P2);
+    hash = (hash ^ (hash >> 29)).wrapping_mul(P3);
+    hash ^ (hash >> 32)
+}
+
+/// Adler-32 as in zlib.
+pub(super) fn adler32(bytes: &[u8]) -> u32 {
+    const MODULUS: u32 = 65521;
+    let (mut low, mut high) = (1u32, 0u32);
+    // So many bytes cannot overflow the sums.
+    for chunk in bytes.chunks(5552) {
+        for &byte in chunk {
+            low += u32::from(byte);
+            high += low;
+        }
+        low %= MODULUS;
+        high %= MODULUS;
+    }
+    (high << 16) | low
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,5 +170,8 @@ mod tests {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(crc64(b"123456789"), 0x995d_c9bb_df19_39fa);
         assert_eq!(crc32(b""), 0);
+        assert_eq!(xxh64(b""), 0xef46_db37_51d8_e999);
+        assert_eq!(xxh64(b"abc"), 0x44bc_2cf5_ad77_0999);
+        assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
     }
 }

@@ -16,6 +16,7 @@ mod lz4;
 mod lzma;
 mod x86_filter;
 mod xz;
+mod zstd;
 
 use crate::{Elf, PackedProblem};
 use core::fmt;
@@ -79,6 +80,7 @@ pub(crate) fn unpacked_size(compression: Compression, data: &[u8]) -> Result<u64
         Compression::Gzip => gzip::unpacked_size(data),
         Compression::Lzma => lzma::unpacked_size(data),
         Compression::Xz => xz::unpacked_size(data),
+        Compression::Zstd => zstd::unpacked_size(data),
         _ => Err(PackedProblem::UnknownSize),
     }
 }
@@ -100,6 +102,7 @@ pub(crate) fn unpack(
         Compression::Gzip => gzip::unpack(data, output),
         Compression::Lzma => lzma::unpack(data, output),
         Compression::Xz => xz::unpack(data, output),
+        Compression::Zstd => zstd::unpack(data, output),
         Compression::Lz4 => lz4::unpack(data, output),
         _ => Err(PackedProblem::Unsupported("this compression")),
     }
