@@ -21,6 +21,7 @@ pub mod argo;
 pub mod callback;
 pub mod console_io;
 pub mod control;
+pub mod cpu_featureset;
 pub mod cpu_user_regs;
 pub mod cpuid;
 pub mod domctl;

@@ -15,6 +15,8 @@ pub(crate) const FIELDS: &[(&str, &str)] = &[
         "platform::processor::ProcessorFlags.bits",
         "bit-fields in C",
     ),
+    ("hvm::save::Vpic.init_bits", "bit-fields in C"),
+    ("hvm::save::Vpic.mode_bits", "bit-fields in C"),
     ("vm_event::X86SelectorReg.bits", "bit-fields in C"),
     (
         "hvm::ioreq::BufferedIoPage.read_pointer",

@@ -24,6 +24,7 @@
 #include <xen/vcpu.h>
 #include <xen/version.h>
 #include <xen/vm_event.h>
+#include <xen/arch-x86/cpufeatureset.h>
 #include <xen/arch-x86/cpuid.h>
 #include <xen/arch-x86/hvm/start_info.h>
 #include <xen/arch-x86/xen-mca.h>

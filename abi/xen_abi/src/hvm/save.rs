@@ -18,9 +18,31 @@ crate::macros::constants! { u32;
     HPET_TIMER_NUM = 3;
     MTRR_VCNT = 8;
     NUM_FIXED_MSR = 11;
-    CPU_XSAVE_CODE = 16;
-    CPU_MSR_CODE = 20;
-    SAVE_CODE_MAX = 20, "HVM_SAVE_CODE_MAX";
+}
+
+crate::macros::constants! { u16;
+    CODE_END = 0, "HVM_SAVE_CODE(END)";
+    CODE_HEADER = 1, "HVM_SAVE_CODE(HEADER)";
+    CODE_CPU = 2, "HVM_SAVE_CODE(CPU)";
+    CODE_PIC = 3, "HVM_SAVE_CODE(PIC)";
+    CODE_IOAPIC = 4, "HVM_SAVE_CODE(IOAPIC)";
+    CODE_LAPIC = 5, "HVM_SAVE_CODE(LAPIC)";
+    CODE_LAPIC_REGS = 6, "HVM_SAVE_CODE(LAPIC_REGS)";
+    CODE_PCI_IRQ = 7, "HVM_SAVE_CODE(PCI_IRQ)";
+    CODE_ISA_IRQ = 8, "HVM_SAVE_CODE(ISA_IRQ)";
+    CODE_PCI_LINK = 9, "HVM_SAVE_CODE(PCI_LINK)";
+    CODE_PIT = 10, "HVM_SAVE_CODE(PIT)";
+    CODE_RTC = 11, "HVM_SAVE_CODE(RTC)";
+    CODE_HPET = 12, "HVM_SAVE_CODE(HPET)";
+    CODE_PMTIMER = 13, "HVM_SAVE_CODE(PMTIMER)";
+    CODE_MTRR = 14, "HVM_SAVE_CODE(MTRR)";
+    CODE_VIRIDIAN_DOMAIN = 15, "HVM_SAVE_CODE(VIRIDIAN_DOMAIN)";
+    CODE_VIRIDIAN_VCPU = 17, "HVM_SAVE_CODE(VIRIDIAN_VCPU)";
+    CODE_VMCE_VCPU = 18, "HVM_SAVE_CODE(VMCE_VCPU)";
+    CODE_TSC_ADJUST = 19, "HVM_SAVE_CODE(TSC_ADJUST)";
+    CODE_CPU_XSAVE = 16, "CPU_XSAVE_CODE";
+    CODE_CPU_MSR = 20, "CPU_MSR_CODE";
+    CODE_MAX = 20, "HVM_SAVE_CODE_MAX";
 }
 
 /// In front of each record.
@@ -49,7 +71,7 @@ pub struct SaveHeader {
 #[doc(alias = "hvm_hw_cpu")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C)]
-pub struct HwCpu {
+pub struct Cpu {
     pub fpu_regs: [u8; 512],
     pub rax: u64,
     pub rbx: u64,
@@ -368,4 +390,34 @@ pub struct Msr {
     pub count: u32,
     pub _hole0: [u8; 4],
     pub _hole1: [u64; 0],
+}
+
+/// One of the two legacy interrupt controllers.
+#[doc(alias = "hvm_hw_vpic")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Vpic {
+    pub irr: u8,
+    pub imr: u8,
+    pub isr: u8,
+    pub irq_base: u8,
+    /// `init_state` in bits 0 to 3, `priority_add` in bits 4 to 7.
+    pub init_bits: u8,
+    /// `readsel_isr` bit 0, `poll` bit 1, `auto_eoi` bit 2, `rotate_on_auto_eoi` bit 3,
+    /// `special_fully_nested_mode` bit 4, `special_mask_mode` bit 5, `is_master` bit 6.
+    pub mode_bits: u8,
+    pub elcr: u8,
+    pub int_output: u8,
+}
+
+/// The IO-APIC.
+#[doc(alias = "hvm_hw_vioapic")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Vioapic {
+    pub base_address: u64,
+    pub ioregsel: u32,
+    pub id: u32,
+    /// Redirection entries as the IO-APIC's registers have them.
+    pub redirtbl: [u64; 48],
 }
