@@ -10,7 +10,8 @@ static long system_call(long number, long a, long b, long c, long d)
     return result;
 }
 
-void _start(void)
+/* The stack is aligned as for a process's start, not as for a call. */
+__attribute__((force_align_arg_pointer)) void _start(void)
 {
     unsigned int low, high;
     __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
