@@ -25,7 +25,7 @@ use crate::console::ALWAYS;
 use crate::cpu::Cpu;
 use crate::domain::Domain;
 use crate::vcpu::Vcpu;
-use crate::{domains, irq, ranks};
+use crate::{domains, io_access, irq, ranks};
 
 /// Bytes of an HPET's registers.
 const HPET_BYTES: u64 = 0x400;
@@ -68,7 +68,10 @@ fn find_reference(
     fadt: Option<&Fadt>,
 ) -> ReferenceClock<Mmio> {
     let hpet = || {
-        let registers = irq::device_memory(hpet?.address, HPET_BYTES)?;
+        let address = hpet?.address;
+        let registers = irq::device_memory(address, HPET_BYTES)?;
+        // Domain 0 may read it, as on Xen.
+        io_access::protect_frames(address.mfn(), 1);
         Some(ReferenceClock::Hpet(Hpet::start(registers)?))
     };
     let pm_timer = || {

@@ -15,6 +15,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use addr::Maddr;
 use arrayvec::ArrayVec;
 use boot_info::acpi::{Madt, MadtEntry};
+use platform_boot::StartError;
 use platform_cpu::MAX_CPUS;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_devices::lapic::{self, Lapic, LapicSupport, SPURIOUS_VECTOR};
@@ -173,12 +174,22 @@ pub fn init_this_cpu() {
     }
 }
 
-/// Makes another CPU begin in real mode at `page` × 4 KiB: INIT and two STARTUPs. `started` says whether it has
-/// begun. False if it could not be told to.
-pub fn wake_cpu(apic_id: u32, page: u8, started: impl FnMut() -> bool) -> bool {
-    LAPIC
-        .get()
-        .is_some_and(|lapic| startup::start_cpu(lapic, apic_id, page, time::delay_ns, started))
+/// Starts the CPU with APIC identifier `apic_id` as number `cpu`: it calls `main`.
+///
+/// # Errors
+/// As [`platform_boot::start_cpu`].
+pub fn start_cpu(cpu: usize, apic_id: u32, main: fn(usize) -> !) -> Result<(), StartError> {
+    /// Nanoseconds that a CPU may take to say that it is there.
+    const PATIENCE: u64 = 2_000_000_000;
+    let deadline = time::now().saturating_add(PATIENCE);
+    let send = |page| {
+        if let Some(lapic) = LAPIC.get()
+            && !startup::start_cpu(lapic, apic_id, page, time::delay_ns, || false)
+        {
+            log::error!("CPU{cpu} (APIC id {apic_id}) takes no start-up message");
+        }
+    };
+    platform_boot::start_cpu(cpu, main, send, || time::now() < deadline)
 }
 
 /// ACPI's number of a CPU, if the MADT has it.

@@ -1,5 +1,6 @@
 //! Lines: which IO-APIC pin each is, and how it is to be programmed.
 
+use addr::Maddr;
 use boot_info::acpi::{self, Madt, MadtEntry};
 use platform_devices::ioapic::{self, IoApic};
 use platform_devices::redirection::{Polarity, Trigger};
@@ -7,6 +8,7 @@ use xen_abi::errno::Errno;
 
 use super::device_memory;
 use super::table::{ISA_IRQS, Line, Owner, TABLE, Table};
+use crate::io_access;
 
 /// Takes over the IO-APICs and reads from the MADT how ISA interrupts reach them.
 pub(super) fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
@@ -52,6 +54,12 @@ pub(super) fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
         .reserve((lines as usize).max(ISA_IRQS))
         .map_err(|_| "no memory for the interrupt table")?;
     set_isa_lines(&mut table, madt);
+    let addresses = table.ioapic_maddrs.clone();
+    drop(table);
+    for address in addresses {
+        // Domain 0 may look, as on Xen.
+        io_access::protect_frames(Maddr::new(address).mfn(), 1);
+    }
     Ok(())
 }
 
