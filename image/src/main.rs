@@ -7,7 +7,7 @@
 
 use boot_info::BootInfo;
 
-/// Called by the boot code, once.
+// SAFETY: the name is declared by `platform_boot` with this type, and by no one else.
 #[unsafe(no_mangle)]
 fn image_main(info: &'static BootInfo) -> ! {
     hypervisor::start(info)

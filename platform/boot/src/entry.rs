@@ -9,7 +9,7 @@ use core::arch::global_asm;
 use platform_cpu::layout;
 
 /// Link address less load address; `image/link.ld` has the same.
-const OFFSET: u64 = 0xffff_82d0_4000_0000 - 0x20_0000;
+pub(crate) const OFFSET: u64 = 0xffff_82d0_4000_0000 - 0x20_0000;
 /// 2 MiB pages that map the image at first.
 const IMAGE_PAGES: u32 = 16;
 

@@ -33,6 +33,11 @@ unsafe extern "Rust" {
 
 static BOOT_INFO: Once<BootInfo> = Once::new();
 
+/// What the boot loader told.
+pub(crate) fn boot_info() -> Option<&'static BootInfo> {
+    BOOT_INFO.get()
+}
+
 /// Entered by the assembler code, on CPU 0's main stack.
 #[unsafe(no_mangle)]
 extern "sysv64" fn boot_main(magic: u32, info: u32) -> ! {

@@ -288,6 +288,33 @@ impl<T> Once<T> {
     }
 }
 
+impl<T> Once<T> {
+    /// The value, which `make` makes if it was not set yet. Waits if another CPU is about to set it; `make` must not
+    /// use this `Once` itself.
+    pub fn call_once(&self, make: impl FnOnce() -> T) -> &T {
+        let mut make = Some(make);
+        loop {
+            if let Some(value) = self.get() {
+                return value;
+            }
+            let mine = self
+                .state
+                .compare_exchange(EMPTY, SETTING, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+            if mine && let Some(make) = make.take() {
+                let value = make();
+                // SAFETY: only the one who changed EMPTY to SETTING gets here, and readers wait for SET.
+                unsafe { (*self.value.get()).write(value) };
+                // Pairs with the Acquire in `get`.
+                self.state.store(SET, Ordering::Release);
+            } else {
+                hooks::spin_poll();
+                core::hint::spin_loop();
+            }
+        }
+    }
+}
+
 impl<T> Default for Once<T> {
     fn default() -> Self {
         Self::new()

@@ -3,7 +3,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use addr::{Mfn, Pfn};
+use addr::{Mfn, PAGE_SIZE, Pfn};
+
+use crate::layout::DIRECT_MAP;
 
 /// What the table says of a frame without a number (`INVALID_M2P_ENTRY`).
 pub const INVALID: u64 = u64::MAX;
@@ -41,6 +43,13 @@ pub fn len() -> u64 {
     LEN.load(Ordering::Relaxed)
 }
 
+/// The frame that holds page `page` of the table; `None` past its end.
+pub fn frame(page: u64) -> Option<Mfn> {
+    let bytes = page.checked_mul(PAGE_SIZE)?;
+    (bytes / 8 < len())
+        .then(|| Mfn::new((TABLE.load(Ordering::Relaxed) - DIRECT_MAP + bytes) / PAGE_SIZE))
+}
+
 /// The owner's number for `frame`; `None` if it has none.
 #[inline]
 pub fn get(frame: Mfn) -> Option<Pfn> {
@@ -60,4 +69,14 @@ pub fn set(frame: Mfn, number: Pfn) -> bool {
 #[inline]
 pub fn clear(frame: Mfn) {
     set(frame, Pfn::new(INVALID));
+}
+
+/// The frame that holds page `page` of the table, counted from 0; `None` past its end.
+pub fn frame(page: u64) -> Option<Mfn> {
+    let bytes = page.checked_mul(addr::PAGE_SIZE)?;
+    if bytes >= len().checked_mul(8)? {
+        return None;
+    }
+    let address = TABLE.load(Ordering::Relaxed) - crate::DIRECT_MAP;
+    Some(Mfn::new((address + bytes) >> addr::PAGE_SHIFT))
 }
