@@ -67,6 +67,15 @@ impl<'t> Allocator<'t> {
         }
     }
 
+    /// Names the table of the frames, in place of the one before. False, and nothing done, once there are frames.
+    pub fn set_table(&mut self, table: &'t FrameTable<'t>) -> bool {
+        let is_new = self.orders.iter().all(|orders| *orders == 0);
+        if is_new {
+            self.table = table;
+        }
+        is_new
+    }
+
     /// The table that the frames are in.
     pub const fn table(&self) -> &'t FrameTable<'t> {
         self.table

@@ -224,6 +224,40 @@ impl<E: Environment> LockedTable<'_, '_, E> {
         Ok(())
     }
 
+    /// Changes an entry of an L1 table if it still is `expected`, to the bit; false if it is not.
+    ///
+    /// # Errors
+    /// As [`modify_l1`](Self::modify_l1).
+    pub fn compare_exchange_l1(
+        &self,
+        index: usize,
+        expected: Entry,
+        new: Entry,
+        owners: Owners,
+    ) -> Result<bool, TypeError> {
+        if self.page_type != PageType::L1 || index >= ENTRIES {
+            return Err(TypeError::NotATable);
+        }
+        let validator = &self.validator;
+        if self.read(index) != expected {
+            return Ok(false);
+        }
+        let new = if new.is_present() {
+            validator.get_mapping(new, owners.table, owners.page)?
+        } else {
+            new
+        };
+        let done = validator
+            .env
+            .cmpxchg_entry(self.frame, index, expected.0, new.0)
+            .is_ok();
+        let unused = if done { expected } else { new };
+        if unused.is_present() {
+            validator.put_mapping(unused);
+        }
+        Ok(done)
+    }
+
     fn modify_upper(
         &self,
         index: usize,

@@ -302,13 +302,18 @@ impl LimboFrame<'_> {
 
     /// The last owner, whose account and list of frames it is still on.
     pub fn owner(&self) -> u16 {
-        self.word_owner()
+        count::owner(self.word())
     }
 
-    fn word_owner(&self) -> u16 {
-        self.table.info(self.frame()).map_or(DOMID_XEN, |info| {
-            count::owner(info.count.load(Ordering::Relaxed))
-        })
+    /// Whether the owner only had it on loan from the hypervisor: it is on none of the owner's accounts.
+    pub fn is_lent(&self) -> bool {
+        self.word() & count::HYPERVISOR != 0
+    }
+
+    fn word(&self) -> u64 {
+        self.table
+            .info(self.frame())
+            .map_or(0, |info| info.count.load(Ordering::Relaxed))
     }
 
     /// When it was last in use.

@@ -1,0 +1,232 @@
+//! The machine's frames: the table, the allocator, and what each domain has.
+//!
+//! A domain's pages are on a list of its own and charged to its account. A frame that loses its last
+//! reference waits in limbo, still on both, until someone who is about to allocate collects it.
+
+use core::sync::atomic::Ordering;
+
+use addr::Mfn;
+use frames::{Allocator, FrameList, FrameTable, Lent, OldContent, PageRef, ReadyChunk, Stamp};
+use platform_cpu::lock::{Once, SpinLock};
+use platform_memory::{DirectMap, MemoryInit, m2p};
+
+use super::flush;
+use crate::domain::Domain;
+use crate::{domains, ranks};
+
+static EMPTY: FrameTable<'static> = FrameTable::new(&[]);
+static TABLE: Once<&'static FrameTable<'static>> = Once::new();
+static ALLOCATOR: SpinLock<Allocator<'static>> =
+    SpinLock::new(ranks::ALLOCATOR, Allocator::new(&EMPTY));
+
+/// Any address.
+const ANY_ADDRESS: u32 = 64;
+
+/// Takes over memory from boot: the table and the free frames. Once.
+pub fn init(memory: &MemoryInit) {
+    if TABLE.set(memory.frame_table).is_err() {
+        return;
+    }
+    // What is neither given to the allocator nor device memory is the hypervisor's.
+    ALLOCATOR.lock().set_table(memory.frame_table);
+    for (first, count) in memory.free.iter() {
+        add_frames(first, count);
+    }
+    platform_memory::set_page_source(&HeapPages);
+}
+
+/// The frame table.
+#[inline]
+pub fn frame_table() -> &'static FrameTable<'static> {
+    match TABLE.get() {
+        Some(table) => table,
+        None => &EMPTY,
+    }
+}
+
+/// Highest frame number of the table.
+pub fn max_frame() -> u64 {
+    (frame_table().len() as u64).saturating_sub(1)
+}
+
+/// Gives RAM that nobody refers to to the allocator.
+pub fn add_frames(first: Mfn, count: u64) {
+    ALLOCATOR.lock().add(first, count, OldContent::Kept);
+}
+
+/// Frames that are free, or soon will be.
+pub fn free_frames() -> u64 {
+    collect_limbo();
+    ALLOCATOR.lock().free_frames()
+}
+
+/// Frames that are free below 2^`address_bits` bytes.
+pub fn free_frames_below(address_bits: u32) -> u64 {
+    ALLOCATOR.lock().free_frames_below(address_bits)
+}
+
+/// Brings frames without references from limbo to the allocator, off their owners' lists and accounts.
+fn collect_limbo() {
+    let table = frame_table();
+    if !table.has_limbo() {
+        return;
+    }
+    for frame in table.take_limbo() {
+        if !frame.is_lent()
+            && let Some(domain) = domains::find(frame.owner())
+        {
+            domain.memory.pages.lock().remove(table, frame.frame());
+            uncharge(&domain, 1);
+        }
+        ALLOCATOR.lock().free(frame);
+    }
+}
+
+/// Charges pages to a domain's account; false if it may not have so many.
+fn charge(domain: &Domain, pages: u64) -> bool {
+    let limit = domain.memory.limit.load(Ordering::Relaxed);
+    domain
+        .memory
+        .total
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
+            total.checked_add(pages).filter(|total| *total <= limit)
+        })
+        .is_ok()
+}
+
+fn uncharge(domain: &Domain, pages: u64) {
+    domain.memory.total.fetch_sub(pages, Ordering::Relaxed);
+}
+
+fn take(order: u32, address_bits: u32, content: OldContent) -> Option<ReadyChunk<'static>> {
+    let chunk = ALLOCATOR.lock().allocate(order, address_bits)?;
+    Some(chunk.prepare(content, flush::flush_stale, |frame| {
+        DirectMap.zero_frame(frame);
+    }))
+}
+
+/// Gives `domain` 2^`order` adjacent frames below 2^`address_bits` bytes. `None` if its account or the machine
+/// does not have them, or it has ended.
+pub fn assign_pages(
+    domain: &Domain,
+    order: u32,
+    address_bits: u32,
+    content: OldContent,
+) -> Option<Mfn> {
+    let count = 1u64.checked_shl(order)?;
+    collect_limbo();
+    if domain.has_ended() || !charge(domain, count) {
+        return None;
+    }
+    let Some(chunk) = take(order, address_bits, content) else {
+        uncharge(domain, count);
+        return None;
+    };
+    Some(assign_charged(domain, chunk))
+}
+
+/// Gives `domain`, which is being built, 2^`order` adjacent frames, with what was in them.
+pub fn allocate_for(domain: &Domain, order: u32) -> Option<Mfn> {
+    assign_pages(domain, order, ANY_ADDRESS, OldContent::Kept)
+}
+
+/// Takes `frame` off `domain`, which has no use for it any more: it is freed once nothing refers to it. False if
+/// it is not the domain's.
+pub fn release_page(domain: &Domain, frame: Mfn) -> bool {
+    let table = frame_table();
+    // Keeps the frame in place while its number is taken away.
+    let Some(page) = table.get(frame, domain.id()) else {
+        return false;
+    };
+    m2p::clear(frame);
+    let released = table.release(frame, domain.id());
+    drop(page);
+    released
+}
+
+/// A new zeroed page of the hypervisor's, lent to `domain` to read and write: it can never be a page table.
+/// [`FrameTable::release`] ends the loan.
+pub fn share_new_page(domain: u16) -> Option<PageRef<'static>> {
+    let frame = take(0, ANY_ADDRESS, OldContent::Cleared)?.assign_own();
+    if !frame_table().lend(frame, domain, Lent::Writable) {
+        return None;
+    }
+    frame_table().get(frame, domain)
+}
+
+/// Takes `frame` away from `domain` if nothing refers to it. It is charged to the domain still. A translation from
+/// before the stamp may be cached.
+pub fn steal_page(domain: &Domain, frame: Mfn) -> Option<Stamp> {
+    let table = frame_table();
+    // The account's lock keeps the list's links.
+    let mut pages = domain.memory.pages.lock();
+    let stamp = table.steal(frame, domain.id())?;
+    pages.remove(table, frame);
+    Some(stamp)
+}
+
+/// What becomes of frames that were stolen from a domain.
+pub enum Stolen {
+    /// They go back to it.
+    Returned,
+    /// They are free, and others are charged in their place.
+    Freed,
+}
+
+/// Ends the stealing of the frames on `list`.
+pub fn end_stealing(domain: &Domain, list: &mut FrameList, what: &Stolen) {
+    let table = frame_table();
+    while let Some(frame) = list.pop(table) {
+        match what {
+            Stolen::Returned => {
+                let mut pages = domain.memory.pages.lock();
+                if table.bestow(frame, domain.id()) {
+                    pages.push(table, frame);
+                }
+            }
+            Stolen::Freed => {
+                m2p::clear(frame);
+                ALLOCATOR.lock().free_own(frame, 0);
+            }
+        }
+    }
+}
+
+/// Takes 2^`order` frames for `domain` in exchange for others that stay charged.
+pub fn take_uncharged(order: u32, address_bits: u32) -> Option<ReadyChunk<'static>> {
+    collect_limbo();
+    take(order, address_bits, OldContent::Cleared)
+}
+
+/// Gives frames that are charged to `domain` already to it.
+pub fn assign_charged(domain: &Domain, chunk: ReadyChunk<'static>) -> Mfn {
+    let count = 1u64 << chunk.order();
+    let first = chunk.assign(domain.id());
+    let mut pages = domain.memory.pages.lock();
+    for number in first.raw()..first.raw() + count {
+        pages.push(frame_table(), Mfn::new(number));
+    }
+    first
+}
+
+/// Frees frames from [`take_uncharged`] that are not needed.
+pub fn give_back(chunk: ReadyChunk<'static>) {
+    let order = chunk.order();
+    let first = chunk.assign_own();
+    ALLOCATOR.lock().free_own(first, order);
+}
+
+/// The page allocator as the heap sees it. Whoever needs heap memory may hold locks: limbo is not looked at.
+pub struct HeapPages;
+
+impl platform_memory::PageSource for HeapPages {
+    fn allocate(&self, order: u32) -> Option<ReadyChunk<'static>> {
+        take(order, ANY_ADDRESS, OldContent::Kept)
+    }
+
+    fn free(&self, first: Mfn, order: u32) {
+        if !ALLOCATOR.lock().free_own(first, order) {
+            log::error!("heap: pages at {first:x} are not the hypervisor's");
+        }
+    }
+}
