@@ -8,7 +8,7 @@ use platform_memory::FirmwareMemory;
 
 use crate::cpu::Cpu;
 use crate::hypercall::version::{EXTRA_VERSION, VERSION};
-use crate::{config, console, dom0, dump, irq, keys, mm, nmi, power, run, smp, time};
+use crate::{config, console, dom0, dump, hypercall, irq, keys, mm, nmi, power, run, smp, time};
 
 /// Address of the VGA adapter's text where the boot loader does not name one.
 const VGA_TEXT: Maddr = Maddr::new(0xb_8000);
@@ -24,6 +24,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
 
     let memory = platform_memory::init(boot).unwrap_or_else(|error| stop(format_args!("{error}")));
     mm::init(&memory);
+    hypercall::memory::set_machine_map(&boot.memory_map);
     match boot.video {
         Some(Video::Text { address, .. }) => console::init_screen(config, address),
         Some(Video::Pixels(_)) => {}
