@@ -7,7 +7,6 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use ::hypercall::Caller;
 use frames::{FrameList, PageRef};
-use grants::GrantTable;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::PerDomainArea;
 
@@ -15,6 +14,7 @@ use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
 use crate::events::EventChannels;
 use crate::emulate;
+use crate::hypercall::grant_table::{GrantTable, Maptrack};
 use crate::io_access::IoAccess;
 use crate::ranks;
 use crate::vcpu::Vcpu;
@@ -55,6 +55,8 @@ pub struct Domain {
     pub event_channels: SpinLock<EventChannels>,
     /// Its grant table.
     pub grants: SpinLock<GrantTable>,
+    /// What it has mapped of others' grants.
+    pub maptrack: SpinLock<Maptrack>,
     /// Ports, device memory and interrupts it may use.
     pub io_access: IoAccess,
     /// The processor it sees, and the state of ports that it shares with others.
@@ -87,6 +89,8 @@ pub struct NewDomain {
     pub event_channels: EventChannels,
     /// Grant table.
     pub grants: GrantTable,
+    /// Its mappings of grants.
+    pub maptrack: Maptrack,
     /// Hardware.
     pub io_access: IoAccess,
     /// Most pages it may own.
@@ -117,6 +121,7 @@ impl Domain {
             area: new.area,
             event_channels: SpinLock::new(ranks::EVENT_CHANNELS, new.event_channels),
             grants: SpinLock::new(ranks::GRANTS, new.grants),
+            maptrack: SpinLock::new(ranks::MAPTRACK, new.maptrack),
             io_access: new.io_access,
             emulation: emulate::DomainState::new(new.caller.is_hardware),
             assists: AtomicU64::new(0),

@@ -129,7 +129,7 @@ macro_rules! shared_page_by_view {
 }
 pub(crate) use shared_page_by_view;
 
-shared_page_by_view!(SharedFrame, |self| self.0.page());
+shared_page_by_view!(SharedFrame, |self| &self.0);
 
 impl DomainMemory for Domain {
     type Page<'a> = SharedView<'a>;

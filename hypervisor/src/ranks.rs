@@ -12,6 +12,8 @@ pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
 pub const EVENT_CHANNELS: Rank = Rank::new(30, "event channels");
 /// A domain's grant table.
 pub const GRANTS: Rank = Rank::new(31, "grants");
+/// A domain's mappings of grants.
+pub const MAPTRACK: Rank = Rank::new(32, "maptrack");
 /// A vCPU's timers.
 pub const VCPU_TIME: Rank = Rank::new(40, "vcpu time");
 /// The table of physical interrupts: an event channel is bound to one under its domain's lock.

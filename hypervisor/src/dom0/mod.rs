@@ -13,9 +13,7 @@ use alloc::sync::Arc;
 use ::hypercall::Caller;
 use arrayvec::ArrayVec;
 use boot_info::{BootInfo, MAX_MODULES};
-use event_channels::EventChannels;
 use frames::PageRef;
-use grants::GrantTable;
 use platform_memory::{BootModule, PerDomainArea};
 use xen_abi::shared_info::VcpuInfo;
 
@@ -23,6 +21,8 @@ pub use error::Dom0Error;
 
 use crate::config;
 use crate::domain::{Domain, NewDomain, VcpuRef};
+use crate::events::EventChannels;
+use crate::hypercall::grant_table;
 use crate::io_access::IoAccess;
 use crate::shared_info::VcpuInfoArea;
 use crate::vcpu::Vcpu;
@@ -69,6 +69,8 @@ fn empty_domain(vcpus: u32) -> Result<Arc<Domain>, Dom0Error> {
         .map_err(|_| Dom0Error::NoMemory("event channels"))?;
     let shared_info =
         mm::share_new_page(0).ok_or(Dom0Error::NoMemory("the shared info page"))?;
+    let (grants, maptrack) =
+        grant_table::new_tables(0).ok_or(Dom0Error::NoMemory("the grant table"))?;
     let area =
         PerDomainArea::new(vcpus as usize).ok_or(Dom0Error::NoMemory("descriptor tables"))?;
     Domain::new(NewDomain {
@@ -78,7 +80,8 @@ fn empty_domain(vcpus: u32) -> Result<Arc<Domain>, Dom0Error> {
         shared_info,
         area,
         event_channels,
-        grants: GrantTable::new(0),
+        grants,
+        maptrack,
         io_access: IoAccess::hardware_domain(),
         memory_limit: u64::MAX,
     })

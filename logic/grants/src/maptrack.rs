@@ -23,7 +23,7 @@ pub struct Mapping {
     pub access: Access,
 }
 
-enum Slot {
+enum Slot<G> {
     /// The next free slot.
     Free(Option<Handle>),
     /// For a mapping that is being made.
@@ -33,6 +33,8 @@ enum Slot {
         flags: u32,
         /// What is mapped and not taken.
         pin: Pin,
+        /// Kept while devices may access the frame.
+        device_guard: Option<G>,
         /// Parts that are being unmapped.
         taken: u8,
     },
@@ -53,7 +55,7 @@ impl Reserved {
 /// A part of a mapping that is being unmapped; to be finished or put back.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Taken {
+pub struct Taken<G> {
     handle: Handle,
     /// Domain that grants.
     pub domid: DomId,
@@ -61,17 +63,18 @@ pub struct Taken {
     pub flags: u32,
     /// What is being unmapped; `None` if the mapping has nothing of what was asked for.
     pub pin: Option<Pin>,
+    device_guard: Option<G>,
 }
 
-/// The handles of a domain.
-pub struct Maptrack {
-    slots: Vec<Slot>,
+/// The handles of a domain. `G` keeps what devices may access through a mapping in the state for that.
+pub struct Maptrack<G> {
+    slots: Vec<Slot<G>>,
     free: Option<Handle>,
     max: u32,
     used: u32,
 }
 
-impl Maptrack {
+impl<G> Maptrack<G> {
     /// Makes a table that may grow to `max` handles.
     pub const fn new(max: u32) -> Self {
         Self {
@@ -126,12 +129,20 @@ impl Maptrack {
     }
 
     /// Makes a reserved handle stand for a mapping.
-    pub fn commit(&mut self, reserved: Reserved, domid: DomId, flags: u32, pin: Pin) -> Handle {
+    pub fn commit(
+        &mut self,
+        reserved: Reserved,
+        domid: DomId,
+        flags: u32,
+        pin: Pin,
+        device_guard: Option<G>,
+    ) -> Handle {
         if let Some(slot) = self.slots.get_mut(reserved.0 as usize) {
             *slot = Slot::Used {
                 domid,
                 flags,
                 pin,
+                device_guard,
                 taken: 0,
             };
         }
@@ -160,21 +171,27 @@ impl Maptrack {
     ///
     /// # Errors
     /// [`Status::BAD_HANDLE`] if the handle stands for nothing (any more).
-    pub fn take(&mut self, handle: Handle, host: bool, device: bool) -> Result<Taken, Status> {
+    pub fn take(&mut self, handle: Handle, host: bool, device: bool) -> Result<Taken<G>, Status> {
         match self.slots.get_mut(handle as usize) {
             Some(Slot::Used {
                 domid,
                 flags,
                 pin,
+                device_guard,
                 taken,
             }) if !pin.access.is_none() => {
                 let part = pin.take(host, device);
                 *taken += u8::from(part.is_some());
+                let device_guard = match &part {
+                    Some(part) if part.access.device => device_guard.take(),
+                    _ => None,
+                };
                 Ok(Taken {
                     handle,
                     domid: *domid,
                     flags: *flags,
                     pin: part,
+                    device_guard,
                 })
             }
             _ => Err(Status::BAD_HANDLE),
@@ -182,18 +199,26 @@ impl Maptrack {
     }
 
     /// Puts parts back that could not be unmapped.
-    pub fn put_back(&mut self, part: Taken) {
+    pub fn put_back(&mut self, part: Taken<G>) {
         if let Some(part_pin) = part.pin
-            && let Some(Slot::Used { pin, taken, .. }) = self.slots.get_mut(part.handle as usize)
+            && let Some(Slot::Used {
+                pin,
+                device_guard,
+                taken,
+                ..
+            }) = self.slots.get_mut(part.handle as usize)
         {
             pin.put_back(part_pin);
+            if part.device_guard.is_some() {
+                *device_guard = part.device_guard;
+            }
             *taken -= 1;
         }
     }
 
     /// Ends the unmapping of parts, and returns their pin, to be given back to the table that it came from once no TLB
-    /// holds the mapping any more. The handle is free once all parts are unmapped.
-    pub fn finish(&mut self, part: Taken) -> Option<Pin> {
+    /// holds the mapping any more, and the guard, to be dropped then too. The handle is free once all parts are unmapped.
+    pub fn finish(&mut self, part: Taken<G>) -> Option<(Pin, Option<G>)> {
         let part_pin = part.pin?;
         if let Some(Slot::Used { pin, taken, .. }) = self.slots.get_mut(part.handle as usize) {
             *taken -= 1;
@@ -201,11 +226,11 @@ impl Maptrack {
                 self.set_free(part.handle);
             }
         }
-        Some(part_pin)
+        Some((part_pin, part.device_guard))
     }
 
     /// Takes all of some mapping at or above `from`, for the end of the domain; `None` when there is none.
-    pub fn take_next(&mut self, from: Handle) -> Option<(Handle, Taken)> {
+    pub fn take_next(&mut self, from: Handle) -> Option<(Handle, Taken<G>)> {
         let handle = (from..self.slots.len() as u32).find(|handle| self.get(*handle).is_ok())?;
         let taken = self.take(handle, true, true).ok()?;
         Some((handle, taken))

@@ -53,11 +53,9 @@ impl MemoryPage {
 
     /// A page of its own with the same contents.
     pub fn duplicate(&self) -> Self {
-        let page = Self::default();
-        for (to, from) in page.0.iter().zip(&*self.0) {
-            to.store(from.load(Ordering::SeqCst), Ordering::SeqCst);
-        }
-        page
+        Self(Arc::new(core::array::from_fn(|word| {
+            AtomicU64::new(self.0[word].load(Ordering::SeqCst))
+        })))
     }
 
     /// All words, to compare pages.

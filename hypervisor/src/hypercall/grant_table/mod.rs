@@ -1,0 +1,238 @@
+//! `grant_table_op`, version 1 (public/grant_table.h): lists of requests, each with a status of its own.
+//!
+//! What may be done is decided in `logic/grants`; here requests are read, page tables changed and bytes copied. A
+//! list is interrupted when its budget is spent: the call starts again with the rest of it.
+
+mod copy;
+mod map;
+
+use alloc::sync::Arc;
+
+use ::hypercall::{Authorized, Budget, CallFrame, Operation, Outcome, authorize, op};
+use addr::Vaddr;
+use frames::PageRef;
+use grants::Status;
+use platform_cpu::guest;
+use xen_abi::DomId;
+use xen_abi::domid::DOMID_SELF;
+use xen_abi::errno::Errno;
+use xen_abi::grant_table as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::context::Context;
+use crate::domain::Domain;
+use crate::events::shared_page_by_view;
+use crate::mm::{self, WritablePage};
+use crate::domains;
+
+/// The grants of a domain.
+pub type GrantTable = grants::GrantTable<EntryFrame, PageRef<'static>>;
+/// A domain's mappings of grants.
+pub type Maptrack = grants::Maptrack<WritablePage>;
+
+/// Default limit of a grant table, in frames (Xen's `gnttab_max_frames`).
+const MAX_FRAMES: u32 = 64;
+/// Default limit of a domain's mappings (Xen's `gnttab_max_maptrack_frames`, 1024 frames of 256).
+const MAX_MAPPINGS: u32 = 1024 * 256;
+
+/// A frame of a grant table: the hypervisor's, lent to the domain.
+pub struct EntryFrame(PageRef<'static>);
+
+shared_page_by_view!(EntryFrame, |self| &self.0);
+
+/// Makes the grant table and the mappings of a new domain; `None` if there is no memory.
+pub fn new_tables(domain: DomId) -> Option<(GrantTable, Maptrack)> {
+    let mut table = GrantTable::new(MAX_FRAMES);
+    // As on Xen, the first frame is there from the start.
+    grow(&mut table, domain, 1).ok()?;
+    Some((table, Maptrack::new(MAX_MAPPINGS)))
+}
+
+fn grow(table: &mut GrantTable, domain: DomId, frames: u32) -> Result<(), Errno> {
+    table.grow(frames, || {
+        mm::share_new_page(domain)
+            .map(EntryFrame)
+            .ok_or(Errno::ENOMEM)
+    })
+}
+
+/// Requests that a call handles before it lets others run.
+const BUDGET: u32 = 64;
+
+/// Handles the call.
+#[inline]
+pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [command, at, count, ..] = frame.args;
+    let (command, count) = (command as u32, count as u32);
+    if i32::try_from(count).is_err() {
+        return Outcome::error(Errno::EINVAL);
+    }
+    let at = Vaddr::new(at);
+    match command {
+        abi::MAP_GRANT_REF => {
+            list(context, frame, |context, request: &mut abi::MapGrantRef| {
+                request.status = map::map(context, request).0;
+            })
+        }
+        abi::UNMAP_GRANT_REF => map::unmap_list::<abi::UnmapGrantRef>(context, frame),
+        abi::UNMAP_AND_REPLACE => map::unmap_list::<abi::UnmapAndReplace>(context, frame),
+        abi::COPY => list(context, frame, |context, request: &mut abi::Copy| {
+            request.status = copy::copy(context, request).0;
+        }),
+        abi::SWAP_GRANT_REF => list(context, frame, |context, request: &mut abi::SwapGrantRef| {
+            let mut grants = context.domain.grants.lock();
+            request.status = status(grants.swap(request.ref_a, request.ref_b)).0;
+        }),
+        abi::SETUP_TABLE => one(count, at, |request: &mut abi::SetupTable| {
+            request.status = status(setup_table(context, request)).0;
+        }),
+        abi::QUERY_SIZE => one(count, at, |request: &mut abi::QuerySize| {
+            request.status = status(query_size(context, request)).0;
+        }),
+        abi::GET_STATUS_FRAMES => one(count, at, |request: &mut abi::GetStatusFrames| {
+            request.status = status(status_frames(context, request)).0;
+        }),
+        abi::SET_VERSION => set_version(context, at).into(),
+        abi::GET_VERSION => get_version(context, at).into(),
+        abi::CACHE_FLUSH => Outcome::error(Errno::EOPNOTSUPP),
+        // The high bits are for continuations of the last one.
+        _ if command > 0xfff => Outcome::error(Errno::EINVAL),
+        _ => super::not_implemented(context, "grant_table_op", command),
+    }
+}
+
+fn status(result: Result<(), Status>) -> Status {
+    match result {
+        Ok(()) => Status::OKAY,
+        Err(status) => status,
+    }
+}
+
+/// Handles a list of requests, each of which gets its answer written back.
+fn list<T: FromBytes + IntoBytes + Immutable>(
+    context: &mut Context<'_>,
+    frame: &CallFrame,
+    mut handle: impl FnMut(&mut Context<'_>, &mut T),
+) -> Outcome {
+    let size = size_of::<T>() as u64;
+    let [_, at, count, ..] = frame.args;
+    let count = u64::from(count as u32);
+    if !guest::is_guest_range(Vaddr::new(at), count * size) {
+        return Outcome::error(Errno::EFAULT);
+    }
+    let mut budget = Budget::new(BUDGET);
+    for done in 0..count {
+        // The list was checked to be the guest's: no address in it overflows.
+        let here = Vaddr::new(at.wrapping_add(done * size));
+        if !budget.spend(1) {
+            return rest(frame, here, count - done);
+        }
+        let Ok(mut request) = guest::read::<T>(here) else {
+            return Outcome::error(Errno::EFAULT);
+        };
+        handle(context, &mut request);
+        if guest::write(here, &request).is_err() {
+            return Outcome::error(Errno::EFAULT);
+        }
+    }
+    Outcome::SUCCESS
+}
+
+/// The same call for the rest of its list.
+fn rest(frame: &CallFrame, at: Vaddr, count: u64) -> Outcome {
+    Outcome::Preempt(frame.with_arg(1, at.raw()).with_arg(2, count))
+}
+
+/// Handles the only request of a call that takes one.
+fn one<T: FromBytes + IntoBytes + Immutable>(
+    count: u32,
+    at: Vaddr,
+    handle: impl FnOnce(&mut T),
+) -> Outcome {
+    if count != 1 {
+        return Outcome::error(Errno::EINVAL);
+    }
+    let Ok(mut request) = guest::read::<T>(at) else {
+        return Outcome::error(Errno::EFAULT);
+    };
+    handle(&mut request);
+    match guest::write(at, &request) {
+        Ok(()) => Outcome::SUCCESS,
+        Err(_) => Outcome::error(Errno::EFAULT),
+    }
+}
+
+/// The domain that a request names, which may be the caller, and the permission to do `O` to it.
+fn named<O: Operation>(
+    context: &Context<'_>,
+    domid: DomId,
+) -> Result<(Arc<Domain>, Authorized<O>), Status> {
+    let domain = if domid == DOMID_SELF || domid == context.domain.id() {
+        context.domain.clone()
+    } else {
+        domains::find(domid).ok_or(Status::BAD_DOMAIN)?
+    };
+    let permission = authorize(context.domain.caller(), domain.id())
+        .map_err(|_| Status::PERMISSION_DENIED)?;
+    Ok((domain, permission))
+}
+
+/// Grows the table to the number of frames asked for, and tells where they are.
+fn setup_table(context: &Context<'_>, request: &abi::SetupTable) -> Result<(), Status> {
+    let (domain, _permission) = named::<op::GrantSetupTable>(context, request.dom)?;
+    let mut table = domain.grants.lock();
+    grow(&mut table, domain.id(), request.nr_frames).map_err(|_| Status::GENERAL_ERROR)?;
+    let mut result = Ok(());
+    for (index, frame) in (0..u64::from(request.nr_frames)).zip(table.frames()) {
+        let number = frame.0.frame().raw();
+        let written = request
+            .frame_list
+            .element(index)
+            .is_some_and(|at| guest::write(Vaddr::new(at.address), &number).is_ok());
+        if !written {
+            result = Err(Status::BAD_VIRT_ADDR);
+        }
+    }
+    result
+}
+
+fn query_size(context: &Context<'_>, request: &mut abi::QuerySize) -> Result<(), Status> {
+    let (domain, _permission) = named::<op::GrantQuerySize>(context, request.dom)?;
+    let table = domain.grants.lock();
+    request.nr_frames = table.frames().len() as u32;
+    request.max_nr_frames = table.max_frames();
+    Ok(())
+}
+
+/// Version 1 has no status frames.
+fn status_frames(context: &Context<'_>, request: &abi::GetStatusFrames) -> Result<(), Status> {
+    let (_, _permission) = named::<op::GrantGetStatusFrames>(context, request.dom)?;
+    if request.nr_frames > 0 {
+        return Err(Status::GENERAL_ERROR);
+    }
+    Ok(())
+}
+
+fn set_version(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
+    let mut request: abi::SetVersion = guest::read(at).map_err(|_| Errno::EFAULT)?;
+    let table = context.domain.grants.lock();
+    let result = table.set_version(request.version);
+    // Also if it is refused, the guest is told what it has.
+    request.version = table.version();
+    guest::write(at, &request).map_err(|_| Errno::EFAULT)?;
+    result
+}
+
+fn get_version(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
+    let mut request: abi::GetVersion = guest::read(at).map_err(|_| Errno::EFAULT)?;
+    let (domain, _permission) =
+        named::<op::GrantGetVersion>(context, request.dom).map_err(|status| {
+            if status == Status::PERMISSION_DENIED {
+                Errno::EPERM
+            } else {
+                Errno::ESRCH
+            }
+        })?;
+    request.version = domain.grants.lock().version();
+    guest::write(at, &request).map_err(|_| Errno::EFAULT)
+}
