@@ -46,6 +46,8 @@ pub struct Cpu {
     pub reschedule: bool,
     /// End of the running vCPU's time slice, in nanoseconds; `None` if it may run on.
     pub slice_end: Option<u64>,
+    /// Print the registers of the guest that runs here (debug keys).
+    pub show_registers: bool,
 }
 
 impl Cpu {
@@ -57,6 +59,7 @@ impl Cpu {
             programmed: None,
             reschedule: false,
             slice_end: None,
+            show_registers: false,
         }
     }
 

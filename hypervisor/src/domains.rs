@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use platform_cpu::lock::{Once, SpinLock};
 
 use crate::domain::{DomId, Domain};
-use crate::ranks;
+use crate::{ranks, time};
 
 static DOMAINS: SpinLock<Vec<Arc<Domain>>> = SpinLock::new(ranks::DOMAINS, Vec::new());
 /// The domain that owns the machine's devices: found without a lock, for it gets interrupts.
@@ -24,6 +24,8 @@ pub fn insert(domain: Arc<Domain>) -> Result<(), Arc<Domain>> {
                 // Domain 0 comes first and stays: a second hardware domain is refused by what creates it.
                 let _ = HARDWARE.set(domain.clone());
             }
+            // Under the lock, so that no setting of the clock passes it by.
+            time::update_wall_clock(&domain);
             domains.insert(at, domain);
             Ok(())
         }

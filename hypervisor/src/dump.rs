@@ -26,6 +26,20 @@ pub fn crash_domain(context: &mut Context<'_>, reason: CrashReason) {
     context.cpu.reschedule = true;
 }
 
+/// Debug keys: the registers of the vCPU that this CPU runs, and its last calls, traps and events.
+#[cold]
+pub fn running(context: &Context<'_>) {
+    log::error!(
+        "*** Dumping CPU{} guest state (d{}v{}): ***",
+        context.cpu.id,
+        context.domain.id(),
+        context.vcpu.id()
+    );
+    guest_registers(context.regs, context.state.in_kernel);
+    guest_stack(context.regs);
+    history(&context.state.history);
+}
+
 /// Prints a guest's registers.
 pub fn guest_registers(regs: &GuestRegs, in_kernel: bool) {
     log::error!(

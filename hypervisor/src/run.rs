@@ -67,6 +67,9 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
     loop {
         if context.cpu.has_work() {
             do_work(context.cpu);
+            if core::mem::take(&mut context.cpu.show_registers) {
+                dump::running(&context);
+            }
         }
         if context.cpu.reschedule {
             context.cpu.reschedule = false;

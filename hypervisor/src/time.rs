@@ -198,7 +198,10 @@ pub fn delay_ns(ns: u64) {
 /// Sets this CPU's timer for the next thing that is due on it.
 #[inline]
 pub fn program_timer(cpu: &mut Cpu) {
-    let next = cpu.timers.next_deadline();
+    let next = match (cpu.timers.next_deadline(), cpu.slice_end) {
+        (Some(timer), Some(slice)) => Some(timer.min(slice)),
+        (timer, slice) => timer.or(slice),
+    };
     if next != cpu.programmed {
         cpu.programmed = next;
         set_timer(next);

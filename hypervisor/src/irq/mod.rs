@@ -266,6 +266,10 @@ pub fn handle(cpu: &mut Cpu, vector: u8) {
             end_of_interrupt();
             cpu.programmed = None;
             cpu::request(cpu.id, Work::Timers);
+            if cpu.slice_end.is_some_and(|end| end <= time::now()) {
+                cpu.slice_end = None;
+                cpu::request(cpu.id, Work::Reschedule);
+            }
         }
         // The work is in the CPU's set already.
         vector::RESCHEDULE => end_of_interrupt(),
