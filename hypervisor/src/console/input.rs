@@ -75,3 +75,50 @@ impl Input {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_switches_move_the_focus_and_back() {
+        let mut input = Input::new();
+        for expected in [true, false] {
+            assert!(matches!(input.typed(SWITCH), Typed::Nothing));
+            assert!(matches!(input.typed(SWITCH), Typed::Nothing));
+            match input.typed(SWITCH) {
+                Typed::Focus { hypervisor } => assert_eq!(hypervisor, expected),
+                _ => panic!("the focus stays"),
+            }
+            if expected {
+                assert!(matches!(input.typed(b'h'), Typed::Key(b'h')));
+            }
+        }
+        let mut bytes = [0; 4];
+        assert_eq!(input.take(&mut bytes), 0, "keys are not domain 0's");
+    }
+
+    #[test]
+    fn fewer_switches_are_input() {
+        let mut input = Input::new();
+        let _ = input.typed(SWITCH);
+        let _ = input.typed(SWITCH);
+        assert!(matches!(input.typed(b'x'), Typed::ForDomain0));
+        let mut bytes = [0; 2];
+        assert_eq!(input.take(&mut bytes), 2);
+        assert_eq!(bytes, [SWITCH, SWITCH]);
+        assert_eq!(input.take(&mut bytes), 1);
+        assert_eq!(bytes[0], b'x');
+    }
+
+    #[test]
+    fn overflow_loses_the_newest() {
+        let mut input = Input::new();
+        for n in 0..WAITING + 10 {
+            let _ = input.typed(b'a' + (n % 26) as u8);
+        }
+        let mut bytes = [0; WAITING + 10];
+        assert_eq!(input.take(&mut bytes), WAITING);
+        assert_eq!(bytes[0], b'a');
+    }
+}

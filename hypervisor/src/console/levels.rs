@@ -65,3 +65,47 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(filter: &mut Filter, level: Level, now: u64) -> Option<u32> {
+        match filter.judge(level, now) {
+            Verdict::Print { suppressed } => Some(suppressed),
+            Verdict::Drop => None,
+        }
+    }
+
+    #[test]
+    fn thresholds() {
+        let mut filter = Filter::new(Thresholds {
+            always: LogLevel::Warning,
+            limited: LogLevel::Warning,
+        });
+        assert_eq!(printed(&mut filter, Level::Error, 0), Some(0));
+        assert_eq!(printed(&mut filter, Level::Warn, 0), Some(0));
+        assert_eq!(printed(&mut filter, Level::Info, 0), None);
+        let mut nothing = Filter::new(Thresholds {
+            always: LogLevel::None,
+            limited: LogLevel::None,
+        });
+        assert_eq!(printed(&mut nothing, Level::Error, u64::MAX), None);
+    }
+
+    #[test]
+    fn a_flood_is_limited_and_counted() {
+        let mut filter = Filter::new(Thresholds {
+            always: LogLevel::None,
+            limited: LogLevel::Warning,
+        });
+        let start = 1_000 * COST;
+        let through = (0..100)
+            .filter(|_| printed(&mut filter, Level::Warn, start).is_some())
+            .count();
+        assert_eq!(through as u64, BURST);
+        assert_eq!(printed(&mut filter, Level::Warn, start + COST), Some(90));
+        assert_eq!(printed(&mut filter, Level::Warn, start + COST), None);
+        assert_eq!(printed(&mut filter, Level::Debug, start + 100 * COST), None);
+    }
+}

@@ -63,3 +63,61 @@ impl Ring {
         self.start = self.begin(Some(position));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incremental_reads_follow_each_other() {
+        let mut ring = Ring::new();
+        ring.push(b"one two ");
+        let mut bytes = [0; 4];
+        let mut at = ring.begin(None);
+        assert_eq!(ring.read(at, &mut bytes), 4);
+        assert_eq!(&bytes, b"one ");
+        at = at.wrapping_add(4);
+        ring.push(b"three");
+        let mut rest = [0; 16];
+        assert_eq!(ring.read(at, &mut rest), 9);
+        assert_eq!(&rest[..9], b"two three");
+        assert_eq!(ring.read(at.wrapping_add(9), &mut rest), 0);
+    }
+
+    #[test]
+    fn the_oldest_output_is_lost() {
+        let mut ring = Ring::new();
+        for n in 0..SIZE + 10 {
+            ring.push(&[n as u8]);
+        }
+        // A reader that fell behind begins with what is there.
+        assert_eq!(ring.begin(Some(3)), 10);
+        assert_eq!(ring.begin(None), 10);
+        let mut bytes = [0; 2];
+        assert_eq!(ring.read(3, &mut bytes), 2);
+        assert_eq!(bytes, [10, 11]);
+    }
+
+    #[test]
+    fn clearing_keeps_what_comes_later() {
+        let mut ring = Ring::new();
+        ring.push(b"old new");
+        ring.clear(4);
+        let mut bytes = [0; 8];
+        assert_eq!(ring.read(ring.begin(None), &mut bytes), 3);
+        assert_eq!(&bytes[..3], b"new");
+        ring.clear(1_000_000);
+        assert_eq!(ring.begin(None), 4, "a position that was never reached clears nothing");
+    }
+
+    #[test]
+    fn positions_wrap() {
+        let mut ring = Ring::new();
+        ring.end = u32::MAX - 2;
+        ring.start = ring.end;
+        ring.push(b"abcdef");
+        let mut bytes = [0; 8];
+        assert_eq!(ring.read(ring.begin(None), &mut bytes), 6);
+        assert_eq!(&bytes[..6], b"abcdef");
+    }
+}
