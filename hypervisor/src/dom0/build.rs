@@ -22,7 +22,7 @@ use zerocopy::{FromZeros, IntoBytes};
 use super::Dom0Error;
 use super::pages::Pages;
 use crate::domain::Domain;
-use crate::hypercall::{page as hypercall_page, version};
+use crate::hypercall::page as hypercall_page;
 use crate::{config, console, mm};
 
 /// Builds the contents of `domain` from the boot modules.
@@ -60,9 +60,6 @@ pub fn build(
     };
     let kernel = PvKernel::parse(file)?;
     kernel.check_dom0().map_err(kernel_image::ImageError::from)?;
-    kernel
-        .check_features(version::features(domain))
-        .map_err(kernel_image::ImageError::from)?;
 
     let layout = Layout::compute(&Request {
         kernel: &kernel,
