@@ -43,13 +43,14 @@ fn base(kernel: &Kernel, tools: &[PathBuf]) -> Result<Vec<u8>> {
         "mnt",
         "usr/bin",
         "usr/sbin",
-        "sbin",
         "newroot",
         "var/log",
         "var/lib/xen",
     ] {
         archive.directory(directory);
     }
+    // The kernel calls /sbin/modprobe.
+    archive.link("sbin", "bin");
     archive.device("dev/console", 0o600, 5, 1);
     archive.device("dev/null", 0o666, 1, 3);
     archive.file("init", 0o755, include_bytes!("../dom0/init"));

@@ -24,6 +24,8 @@ const LOADED: &[&str] = &[
 
 /// What is there to be loaded by scripts, and by /init for a root file system.
 const AVAILABLE: &[&str] = &[
+    // ext4 asks for crc32c by name.
+    "crc32c_generic",
     "ext4",
     "xen-blkback",
     "xen-netback",
