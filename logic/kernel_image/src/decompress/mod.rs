@@ -9,11 +9,13 @@
 //! | lz4 | `lz4_flex` | none |
 //! | zstd | `zstd` | 0.3 MiB on the heap |
 
+mod bzip2;
 mod checksum;
 mod gzip;
 mod history;
 mod lz4;
 mod lzma;
+mod lzo;
 mod x86_filter;
 mod xz;
 mod zstd;
@@ -81,7 +83,8 @@ pub(crate) fn unpacked_size(compression: Compression, data: &[u8]) -> Result<u64
         Compression::Lzma => lzma::unpacked_size(data),
         Compression::Xz => xz::unpacked_size(data),
         Compression::Zstd => zstd::unpacked_size(data),
-        _ => Err(PackedProblem::UnknownSize),
+        Compression::Lzo => lzo::unpacked_size(data),
+        Compression::Bzip2 | Compression::Lz4 => Err(PackedProblem::UnknownSize),
     }
 }
 
@@ -103,7 +106,8 @@ pub(crate) fn unpack(
         Compression::Lzma => lzma::unpack(data, output),
         Compression::Xz => xz::unpack(data, output),
         Compression::Zstd => zstd::unpack(data, output),
+        Compression::Bzip2 => bzip2::unpack(data, output),
+        Compression::Lzo => lzo::unpack(data, output),
         Compression::Lz4 => lz4::unpack(data, output),
-        _ => Err(PackedProblem::Unsupported("this compression")),
     }
 }

@@ -109,7 +109,7 @@ impl Huffman {
             .ok_or(CORRUPT)?;
         let mut bits = BackwardBits::new(packed)?;
         let width = self.bits;
-        let mut symbol = |bits: &mut BackwardBits<'_>| {
+        let symbol = |bits: &mut BackwardBits<'_>| {
             let entry = table[bits.peek(width) as usize & (TABLE - 1)];
             bits.skip(u32::from(entry >> 8));
             entry as u8
