@@ -34,6 +34,11 @@ impl FlushClock {
         Self(AtomicU64::new(1))
     }
 
+    #[cfg(test)]
+    pub(crate) fn set(&self, now: u64) {
+        self.0.store(now, Ordering::SeqCst);
+    }
+
     /// The time, to stamp a frame with. Pairs with [`tick`](Self::tick).
     #[inline]
     pub fn now(&self) -> Stamp {
