@@ -167,16 +167,6 @@ pub fn send_pirq(domain: &Arc<Domain>, pirq: u32) {
     deliver(domain, channels, delivery);
 }
 
-/// Clears the mask of a physical interrupt's port, if it is bound: for who ends interrupts with automatic unmasking.
-pub fn unmask_pirq(domain: &Arc<Domain>, pirq: u32) {
-    let mut channels = domain.event_channels.lock();
-    let port = channels.pirq_port(pirq);
-    // A bound port exists: unmasking it cannot fail.
-    if let Some(Ok(delivery)) = port.map(|port| channels.unmask(port, &**domain)) {
-        deliver(domain, channels, delivery);
-    }
-}
-
 /// Sends from a port of `domain` (`EVTCHNOP_send`).
 ///
 /// # Errors
