@@ -23,6 +23,12 @@
 //! - word 17: `ARCH_CAPABILITIES`, bits 32 to 63
 //! - word 18: 0x80000021.ecx
 
+#![allow(
+    clippy::erasing_op,
+    clippy::identity_op,
+    reason = "every number is written as its word and bit"
+)]
+
 crate::macros::constants! { u32;
     X86_FEATURE_FPU = 0 * 32 + 0, "XEN_X86_FEATURE_FPU";
     X86_FEATURE_VME = 0 * 32 + 1, "XEN_X86_FEATURE_VME";
