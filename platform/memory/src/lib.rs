@@ -10,6 +10,8 @@
 // UNSAFETY: this crate is the part of the unsafe ring that writes page tables and reaches all of memory;
 // README.md states its contract.
 #![allow(unsafe_code)]
+// On the host only the pure parts are built to be tested, and much is without use.
+#![cfg_attr(not(target_os = "none"), allow(dead_code))]
 
 extern crate alloc;
 #[cfg(test)]
