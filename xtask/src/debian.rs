@@ -44,7 +44,7 @@ pub(crate) fn kernel(name: &str) -> Result<Kernel> {
 /// Debian's Xen 4.17, as the ELF image that QEMU loads.
 pub(crate) fn xen() -> Result<PathBuf> {
     let directory = cached("debian-xen", |directory| {
-        println!("fetching Debian's Xen 4.17");
+        eprintln!("fetching Debian's Xen 4.17");
         unpack("xen-hypervisor-4.17-amd64", None, directory)?;
         let compressed = directory.join("boot/xen-4.17-amd64.gz");
         run_quietly(Command::new("gunzip").arg("--keep").arg(&compressed))
@@ -74,7 +74,7 @@ pub(crate) fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
 }
 
 fn fetch_kernel(series: &str, directory: &Path) -> Result<()> {
-    println!("fetching Debian's kernel {series}");
+    eprintln!("fetching Debian's kernel {series}");
     setup::backports_source()?;
     let (package, version) = match newest_kernel(series) {
         Ok(found) => found,

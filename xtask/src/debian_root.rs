@@ -49,7 +49,7 @@ fn build(directory: &Path) -> Result<()> {
         .find(|source| source.suites.iter().any(|suite| suite == "bookworm"))
         .context("apt has no source for bookworm")?;
     let root = directory.join("root");
-    println!("making the debian root file system (some minutes, once)");
+    eprintln!("making the debian root file system (some minutes, once)");
     let debootstrap = find_program("debootstrap").context("there is no debootstrap")?;
     run_quietly(
         root_command(&debootstrap.display().to_string())

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::command::{capture, cargo, run, run_quietly};
+use crate::command::{capture, cargo, run_quietly};
 use crate::elf32::Container;
 use crate::{symbols, workspace};
 
@@ -25,7 +25,8 @@ pub(crate) struct Image {
 
 /// Builds the image.
 pub(crate) fn build() -> Result<Image> {
-    run(cargo().args([
+    // Its warnings are `cargo xtask check`'s matter.
+    run_quietly(cargo().args([
         "build",
         "--quiet",
         "--release",
@@ -104,7 +105,7 @@ fn build_programs(directory: &str, target: &str) -> Result<Vec<PathBuf>> {
     for program in &programs {
         command.args(["--package", &program.package]);
     }
-    run(&mut command)?;
+    run_quietly(&mut command)?;
     let directory = workspace::cargo_target().join(target).join("release");
     Ok(programs
         .iter()

@@ -67,7 +67,7 @@ pub(crate) fn setup(need: Need) -> Result<()> {
         .collect();
     if !missing.is_empty() {
         let packages: Vec<&str> = missing.into_iter().collect();
-        println!("setup: installing {}", packages.join(", "));
+        eprintln!("setup: installing {}", packages.join(", "));
         install(&packages, &[])?;
     }
     if need == Need::Test {
@@ -121,7 +121,7 @@ fn toolchain() -> Result<()> {
             })
             .collect();
         if !missing.is_empty() {
-            println!("setup: adding the Rust {kind}s {}", missing.join(", "));
+            eprintln!("setup: adding the Rust {kind}s {}", missing.join(", "));
             run(Command::new("rustup").args([kind, "add"]).args(&missing))?;
         }
     }
@@ -130,7 +130,7 @@ fn toolchain() -> Result<()> {
 
 fn install_qemu() -> Result<()> {
     let suite = backports_source()?;
-    println!(
+    eprintln!(
         "setup: installing qemu-system-x86{}",
         suite
             .as_ref()
@@ -165,7 +165,7 @@ fn install(packages: &[&str], options: &[&str]) -> Result<()> {
 
 /// Refreshes apt's lists.
 pub(crate) fn update() -> Result<()> {
-    println!("setup: refreshing apt's package lists");
+    eprintln!("setup: refreshing apt's package lists");
     run(root_command("apt-get").args(["update", "--quiet"]))
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn backports_source() -> Result<Option<String>> {
             main.uri
         );
         let path = "/etc/apt/sources.list.d/xenolith-backports.sources";
-        println!("setup: adding {path}, from the configured source of {codename}");
+        eprintln!("setup: adding {path}, from the configured source of {codename}");
         let temporary =
             std::env::temp_dir().join(format!("xenolith-sources-{}", std::process::id()));
         fs::write(&temporary, text)?;
