@@ -70,13 +70,3 @@ pub fn set(frame: Mfn, number: Pfn) -> bool {
 pub fn clear(frame: Mfn) {
     set(frame, Pfn::new(INVALID));
 }
-
-/// The frame that holds page `page` of the table, counted from 0; `None` past its end.
-pub fn frame(page: u64) -> Option<Mfn> {
-    let bytes = page.checked_mul(addr::PAGE_SIZE)?;
-    if bytes >= len().checked_mul(8)? {
-        return None;
-    }
-    let address = TABLE.load(Ordering::Relaxed) - crate::DIRECT_MAP;
-    Some(Mfn::new((address + bytes) >> addr::PAGE_SHIFT))
-}
