@@ -6,6 +6,7 @@ pub mod grant_table;
 pub mod memory;
 pub mod mmu;
 pub mod multicall;
+pub mod page;
 pub mod physdev;
 pub mod platform;
 pub mod sched;
@@ -15,6 +16,7 @@ pub mod vcpu;
 pub mod version;
 
 use ::hypercall::{CallFrame, CrashReason, Outcome};
+use arrayvec::ArrayVec;
 use platform_cpu::lock::SpinLock;
 use xen_abi::errno::Errno;
 use xen_abi::hypercall as number;
@@ -106,7 +108,7 @@ pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         number::VM_ASSIST => segments::vm_assist(context, a0, a1),
         number::UPDATE_VA_MAPPING_OTHERDOMAIN => mmu::update_va_mapping_otherdomain(context, frame),
         number::VCPU_OP => vcpu::vcpu_op(context, a0, a1, a2),
-        number::SET_SEGMENT_BASE => segments::set_segment_base(context, a0, a1),
+        number::SET_SEGMENT_BASE => segments::set_segment_base(a0, a1),
         number::MMUEXT_OP => mmu::mmuext_op(context, frame),
         number::NMI_OP => segments::nmi_op(context, a0, a1),
         number::SCHED_OP => sched::sched_op(context, a0, a1),
@@ -118,23 +120,28 @@ pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     }
 }
 
-/// Calls that nobody answers, each named once in the log: bits by number.
-static REPORTED: SpinLock<u64> = SpinLock::new(crate::ranks::REPORTED_CALLS, 0);
+/// Operations that nobody answers and that the log has named: call and sub-operation.
+static REPORTED: SpinLock<ArrayVec<(&'static str, u32), 64>> =
+    SpinLock::new(crate::ranks::REPORTED_CALLS, ArrayVec::new_const());
 
-/// A call that is not there: `-ENOSYS`, and one line in the log for each number.
+/// An operation that is not there: `-ENOSYS`, and one line in the log for each.
 #[cold]
-fn unknown(context: &Context<'_>, frame: &CallFrame) -> Outcome {
-    let bit = 1u64 << frame.nr.min(63);
+pub fn not_implemented(context: &Context<'_>, call: &'static str, operation: u32) -> Outcome {
     let mut reported = REPORTED.lock();
-    if *reported & bit == 0 {
-        *reported |= bit;
+    let operation_id = (call, operation);
+    if !reported.contains(&operation_id) && reported.try_push(operation_id).is_ok() {
         drop(reported);
         log::info!(
-            "d{}: hypercall {} ({}) is not implemented: -ENOSYS",
+            "d{}: {call} {operation} is not implemented: -ENOSYS",
             context.domain.id(),
-            frame.nr,
-            ::hypercall::call_name(frame.nr),
         );
     }
     errno(Errno::ENOSYS)
+}
+
+/// A call that is not there.
+#[cold]
+fn unknown(context: &Context<'_>, frame: &CallFrame) -> Outcome {
+    let number = u32::try_from(frame.nr).unwrap_or(u32::MAX);
+    not_implemented(context, ::hypercall::call_name(frame.nr), number)
 }
