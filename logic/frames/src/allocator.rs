@@ -8,8 +8,8 @@
 //! through splits and merges. [`Allocator::allocate`] gives a [`Chunk`] that is good for nothing until
 //! [`Chunk::prepare`] has had the stale translations flushed and the old bytes cleared.
 
+use crate::atomic::Ordering;
 use addr::Mfn;
-use core::sync::atomic::Ordering;
 
 use crate::clock::Stamp;
 use crate::info::{FrameInfo, count, kind};

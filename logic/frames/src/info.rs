@@ -9,7 +9,7 @@
 //! of linear mappings, and the two links of the list that the frame is on. All-zero bytes are valid:
 //! a frame that is no RAM, or that nobody has told the table about.
 
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64};
+use crate::atomic::{AtomicI32, AtomicU32, AtomicU64, const_fn};
 
 /// Book-keeping of one frame.
 #[derive(Debug)]
@@ -28,15 +28,17 @@ pub struct FrameInfo {
 }
 
 impl FrameInfo {
-    /// A frame that nobody has said anything about.
-    pub const fn new() -> Self {
-        Self {
-            count: AtomicU64::new(0),
-            kind: AtomicU64::new(0),
-            stamp: AtomicU32::new(0),
-            linear: AtomicI32::new(0),
-            next: AtomicU32::new(0),
-            previous: AtomicU32::new(0),
+    const_fn! {
+        /// A frame that nobody has said anything about.
+        pub const fn new() -> Self {
+            Self {
+                count: AtomicU64::new(0),
+                kind: AtomicU64::new(0),
+                stamp: AtomicU32::new(0),
+                linear: AtomicI32::new(0),
+                next: AtomicU32::new(0),
+                previous: AtomicU32::new(0),
+            }
         }
     }
 }
@@ -46,8 +48,6 @@ impl Default for FrameInfo {
         Self::new()
     }
 }
-
-const _: () = assert!(size_of::<FrameInfo>() == 32);
 
 /// No frame, in links.
 pub(crate) const NO_FRAME: u32 = u32::MAX;

@@ -19,6 +19,7 @@
 extern crate std;
 
 mod allocator;
+mod atomic;
 mod clock;
 mod descriptor;
 mod entry;
@@ -41,6 +42,11 @@ pub use table::{
 };
 pub use types::{PageType, Pending, RootRef, TypeError, TypedRef, Work};
 pub use validate::Validator;
+
+const _: () = assert!(
+    size_of::<FrameInfo>() == 32,
+    "a power of two, for cheap indexing"
+);
 
 /// Entries in a page table.
 pub const ENTRIES: usize = 512;

@@ -4,7 +4,7 @@
 //! references for the new entry are taken first, then it is written, then those of the old one are
 //! given back: at no time is there an entry without its references.
 
-use core::sync::atomic::Ordering;
+use crate::atomic::Ordering;
 
 use addr::Mfn;
 

@@ -3,9 +3,9 @@
 //! A frame whose last reference goes is pushed on the table's *limbo* list, which takes no lock: a
 //! reference may be dropped anywhere. Whoever holds the allocator's lock collects limbo.
 
+use crate::atomic::{AtomicU32, Ordering, const_fn};
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::{AtomicU32, Ordering};
 
 use addr::Mfn;
 
@@ -50,12 +50,14 @@ pub struct FrameTable<'t> {
 }
 
 impl<'t> FrameTable<'t> {
-    /// A table over this book-keeping; frame *n* is `frames[n]`.
-    pub const fn new(frames: &'t [FrameInfo]) -> Self {
-        Self {
-            frames,
-            limbo: AtomicU32::new(NO_FRAME),
-            clock: FlushClock::new(),
+    const_fn! {
+        /// A table over this book-keeping; frame *n* is `frames[n]`.
+        pub const fn new(frames: &'t [FrameInfo]) -> Self {
+            Self {
+                frames,
+                limbo: AtomicU32::new(NO_FRAME),
+                clock: FlushClock::new(),
+            }
         }
     }
 

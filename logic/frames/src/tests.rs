@@ -650,3 +650,27 @@ fn frame_zero_is_only_itself() {
         let _ready = chunk.prepare(OldContent::Kept, |_| {}, |_| {});
     }
 }
+
+#[test]
+fn a_flush_after_the_stamp_settles_it() {
+    let clock = FlushClock::new();
+    let never = Epoch::START;
+    let stamp = clock.now();
+    assert!(clock.is_stale(never, stamp));
+    let flushed = clock.tick();
+    assert!(!clock.is_stale(flushed, stamp));
+    assert!(clock.is_stale(flushed, clock.now()), "used after the flush");
+    assert_eq!(clock.later(stamp, clock.now()), clock.now());
+}
+
+#[test]
+fn wrapping_stamps_err_on_the_side_of_a_flush() {
+    let clock = FlushClock::new();
+    clock.set(0x1_0000_0005);
+    let stamp = clock.now();
+    let last = clock.tick();
+    assert!(!clock.is_stale(last, stamp));
+    // 0xffff_fff0 was before the low half wrapped.
+    assert!(!clock.is_stale(Epoch(0x1_0000_0000), Stamp(0xffff_fff0)));
+    assert!(clock.is_stale(Epoch(0xffff_ff00), Stamp(0xffff_fff0)));
+}

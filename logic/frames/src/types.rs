@@ -1,8 +1,8 @@
 //! Page types as values: what a frame is used as, a reference of that type, and what can go wrong.
 
+use crate::atomic::Ordering;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::sync::atomic::Ordering;
 
 use addr::Mfn;
 use hypercall::Budget;

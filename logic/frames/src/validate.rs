@@ -17,7 +17,7 @@
 //! Waiting is for tables of lower levels only, so there is no circle of waiting CPUs. Recursion is four
 //! deep when checking, and seven when undoing: a linear entry leads to a table that has none (XSA-240).
 
-use core::sync::atomic::Ordering;
+use crate::atomic::Ordering;
 
 use addr::Mfn;
 
@@ -729,7 +729,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
 }
 
 /// Adds `step` unless the count is on the other side of zero.
-fn step_linear(linear: &core::sync::atomic::AtomicI32, step: i32) -> bool {
+fn step_linear(linear: &crate::atomic::AtomicI32, step: i32) -> bool {
     linear
         .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
             if i64::from(count) * i64::from(step) < 0 {
