@@ -39,7 +39,10 @@ pub fn start_others(madt: &Madt<'_>) {
             log::info!("CPU with APIC id {apic_id} is left off");
             continue;
         }
-        let _ = (&mut started, other_cpu as fn(usize) -> !);
+        match irq::start_cpu(started, apic_id, other_cpu) {
+            Ok(()) => started += 1,
+            Err(error) => log::error!("CPU{started} (APIC id {apic_id}) does not start: {error}"),
+        }
     }
     log::info!("Brought up {started} CPUs");
 }
