@@ -3,66 +3,28 @@
 //! [`read`] and [`write()`] decide by the guest's CPUID policy and its stored values ([`VcpuMsrs`]), and say
 //! what is left to do: go to the hardware, or to the vCPU's segment bases, or fault.
 
+use x86_defs::msr as number;
+
 use crate::features;
 use crate::leaf::Vendor;
 use crate::policy::CpuidPolicy;
 use crate::xen_leaves::HYPERCALL_MSR;
 
-/// Numbers of the registers that are named here (SDM 4; APM 2 appendix A).
-#[allow(missing_docs)]
-pub mod number {
-    pub const TSC: u32 = 0x10;
-    pub const PLATFORM_ID: u32 = 0x17;
-    pub const APIC_BASE: u32 = 0x1b;
-    pub const FEATURE_CONTROL: u32 = 0x3a;
-    pub const SPEC_CTRL: u32 = 0x48;
-    pub const PRED_CMD: u32 = 0x49;
-    pub const UCODE_WRITE: u32 = 0x79;
-    pub const UCODE_REV: u32 = 0x8b;
-    pub const PLATFORM_INFO: u32 = 0xce;
-    pub const MPERF: u32 = 0xe7;
-    pub const APERF: u32 = 0xe8;
-    pub const ARCH_CAPABILITIES: u32 = 0x10a;
-    pub const FLUSH_CMD: u32 = 0x10b;
-    pub const MISC_FEATURES_ENABLES: u32 = 0x140;
-    pub const MCG_CAP: u32 = 0x179;
-    pub const MCG_STATUS: u32 = 0x17a;
-    pub const MCG_CTL: u32 = 0x17b;
-    pub const PERF_STATUS: u32 = 0x198;
-    pub const PERF_CTL: u32 = 0x199;
-    pub const THERM_CONTROL: u32 = 0x19a;
-    pub const THERM_STATUS: u32 = 0x19c;
-    pub const MISC_ENABLE: u32 = 0x1a0;
-    pub const ENERGY_PERF_BIAS: u32 = 0x1b0;
-    pub const PAT: u32 = 0x277;
-    pub const PERF_CAPABILITIES: u32 = 0x345;
-    pub const MC0_CTL: u32 = 0x400;
-    pub const MC31_MISC: u32 = 0x47f;
-    pub const EFER: u32 = 0xc000_0080;
-    pub const FS_BASE: u32 = 0xc000_0100;
-    pub const GS_BASE: u32 = 0xc000_0101;
-    pub const SHADOW_GS_BASE: u32 = 0xc000_0102;
-    pub const TSC_AUX: u32 = 0xc000_0103;
-    pub const SYSCFG: u32 = 0xc001_0010;
-    pub const HWCR: u32 = 0xc001_0015;
-    pub const TOP_MEM: u32 = 0xc001_001a;
-    pub const TOP_MEM2: u32 = 0xc001_001d;
-    pub const NB_CFG: u32 = 0xc001_001f;
-    pub const PATCH_LOADER: u32 = 0xc001_0020;
-    pub const FID_VID_CTL: u32 = 0xc001_0041;
-    pub const FID_VID_STATUS: u32 = 0xc001_0042;
-    pub const MMIO_CONF_BASE: u32 = 0xc001_0058;
-    pub const PSTATE_LIMIT: u32 = 0xc001_0061;
-    pub const PSTATE_7: u32 = 0xc001_006b;
-    pub const DR1_ADDRESS_MASK: u32 = 0xc001_1019;
-    pub const DR3_ADDRESS_MASK: u32 = 0xc001_101b;
-    pub const DR0_ADDRESS_MASK: u32 = 0xc001_1027;
-    pub const DE_CFG: u32 = 0xc001_1029;
-}
+/// Control and status of AMD's older performance states.
+const FID_VID_CTL: u32 = 0xc001_0041;
+const FID_VID_STATUS: u32 = 0xc001_0042;
+/// The last of AMD's performance states.
+const PSTATE_DEF7: u32 = number::PSTATE_DEF0 + 7;
+/// Address mask of breakpoint 3.
+const DR3_ADDRESS_MASK: u32 = number::DR1_ADDRESS_MASK + 2;
+/// The last register of the last machine-check bank.
+const MC31_MISC: u32 = number::MC0_CTL + 4 * 32 - 1;
 
-/// The guests' page attribute table: what the hypervisor's own page tables use (`public/arch-x86` has no
-/// name for it; guests read it from the MSR).
-pub const GUEST_PAT: u64 = 0x0000_0501_0007_0406;
+/// What the performance counters can, Intel.
+const PERF_CAPABILITIES: u32 = 0x345;
+
+/// The page attribute table as every guest has it.
+const GUEST_PAT: u64 = number::PAT_XEN;
 
 /// EFER: system calls.
 const EFER_SCE: u64 = 1 << 0;
@@ -70,9 +32,10 @@ const EFER_SCE: u64 = 1 << 0;
 const EFER_VISIBLE: u64 = EFER_SCE | (1 << 8) | (1 << 10) | (1 << 11) | (1 << 14);
 
 /// Bits of MISC_ENABLE that guests see cleared: performance monitoring, MONITOR.
-const MISC_ENABLE_CLEAR: u64 = (1 << 7) | (1 << 18);
+const MISC_ENABLE_CLEAR: u64 = number::MISC_ENABLE_PERF_AVAILABLE | (1 << 18);
 /// Bits of MISC_ENABLE that guests see set: no BTS, no PEBS, no task-priority messages.
-const MISC_ENABLE_SET: u64 = (1 << 11) | (1 << 12) | (1 << 23);
+const MISC_ENABLE_SET: u64 =
+    number::MISC_ENABLE_BTS_UNAVAILABLE | number::MISC_ENABLE_PEBS_UNAVAILABLE | (1 << 23);
 
 /// Machine-check banks that a guest sees working.
 const GUEST_BANKS: u64 = 2;
@@ -210,7 +173,7 @@ pub fn read(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
     match msr {
         n::FS_BASE => Read::Base(SegmentBase::Fs),
         n::GS_BASE => Read::Base(SegmentBase::Gs),
-        n::SHADOW_GS_BASE => Read::Base(SegmentBase::ShadowGs),
+        n::KERNEL_GS_BASE => Read::Base(SegmentBase::ShadowGs),
         n::TSC => Read::Tsc,
         n::TSC_AUX if access.has(features::RDTSCP) || access.has(features::RDPID) => {
             Read::Value(u64::from(msrs.tsc_aux))
@@ -219,7 +182,7 @@ pub fn read(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
         // The APIC where it always is, enabled; the first vCPU's is the bootstrap processor's.
         n::APIC_BASE => {
             let bootstrap = u64::from(access.vcpu_id == 0) << 8;
-            Read::Value(0xfee0_0000 | (1 << 11) | bootstrap)
+            Read::Value(0xfee0_0000 | number::APIC_BASE_ENABLE | bootstrap)
         }
         n::PAT => Read::Value(GUEST_PAT),
         n::UCODE_REV if access.vendor() != Vendor::Other => Read::HOST,
@@ -228,9 +191,11 @@ pub fn read(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
             clear: MISC_ENABLE_CLEAR,
             set: MISC_ENABLE_SET,
         },
-        n::PLATFORM_INFO if access.is_intel() => {
-            Read::Value(u64::from(access.can_fault_cpuid) << 31)
-        }
+        n::PLATFORM_INFO if access.is_intel() => Read::Value(if access.can_fault_cpuid {
+            number::PLATFORM_INFO_CPUID_FAULTING
+        } else {
+            0
+        }),
         n::MISC_FEATURES_ENABLES if access.can_fault_cpuid => {
             Read::Value(u64::from(msrs.cpuid_faulting))
         }
@@ -239,8 +204,8 @@ pub fn read(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
         }
         n::PLATFORM_ID if access.is_intel() => Read::HOST,
         n::PERF_STATUS | n::PERF_CTL | n::THERM_STATUS if access.is_intel() => Read::ZERO,
-        n::PERF_CAPABILITIES => Read::ZERO,
-        n::MCG_CAP | n::MCG_STATUS | n::MCG_CTL | n::MC0_CTL..=n::MC31_MISC => {
+        PERF_CAPABILITIES => Read::ZERO,
+        n::MCG_CAP | n::MCG_STATUS | n::MCG_CTL | n::MC0_CTL..=MC31_MISC => {
             machine_check(access, msrs, msr)
         }
         _ if access.is_amd_like() => read_amd(access, msrs, msr),
@@ -260,11 +225,11 @@ fn read_amd(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
         },
         n::TOP_MEM | n::TOP_MEM2 if access.hardware => Read::HOST,
         // The time-stamp counter runs at the rate of the highest performance state.
-        n::HWCR => Read::Value(1 << 24),
+        n::HWCR => Read::Value(number::HWCR_TSC_FREQ_SEL),
         n::NB_CFG | n::MMIO_CONF_BASE if access.hardware && access.has_mmio_configuration() => {
             Read::HOST
         }
-        n::FID_VID_CTL | n::FID_VID_STATUS | n::PSTATE_LIMIT..=n::PSTATE_7 => Read::ZERO,
+        FID_VID_CTL | FID_VID_STATUS | n::PSTATE_LIMIT..=PSTATE_DEF7 => Read::ZERO,
         // LFENCE waits for all instructions before it.
         n::DE_CFG => Read::Value(1 << 1),
         _ => match breakpoint_mask(access, msr) {
@@ -284,7 +249,7 @@ fn read_amd(access: &Access<'_>, msrs: &VcpuMsrs, msr: u32) -> Read {
 fn breakpoint_mask(access: &Access<'_>, msr: u32) -> Option<usize> {
     let index = match msr {
         number::DR0_ADDRESS_MASK => 0,
-        number::DR1_ADDRESS_MASK..=number::DR3_ADDRESS_MASK => {
+        number::DR1_ADDRESS_MASK..=DR3_ADDRESS_MASK => {
             (msr - number::DR1_ADDRESS_MASK) as usize + 1
         }
         _ => return None,
@@ -323,7 +288,7 @@ fn is_known(msr: u32) -> bool {
             | n::FEATURE_CONTROL
             | n::PLATFORM_INFO
             | n::DR0_ADDRESS_MASK
-            | n::DR1_ADDRESS_MASK..=n::DR3_ADDRESS_MASK
+            | n::DR1_ADDRESS_MASK..=DR3_ADDRESS_MASK
     )
 }
 
@@ -333,7 +298,7 @@ pub fn write(access: &Access<'_>, msrs: &mut VcpuMsrs, msr: u32, value: u64) -> 
     match msr {
         n::FS_BASE => base(SegmentBase::Fs, value),
         n::GS_BASE => base(SegmentBase::Gs, value),
-        n::SHADOW_GS_BASE => base(SegmentBase::ShadowGs, value),
+        n::KERNEL_GS_BASE => base(SegmentBase::ShadowGs, value),
         n::TSC_AUX if access.has(features::RDTSCP) || access.has(features::RDPID) => {
             match u32::try_from(value) {
                 Ok(value) => {
@@ -370,7 +335,7 @@ pub fn write(access: &Access<'_>, msrs: &mut VcpuMsrs, msr: u32, value: u64) -> 
         }
         n::MCG_CAP => Write::Fault,
         // Banks report nothing, so there is nothing to clear or to enable.
-        n::MC0_CTL..=n::MC31_MISC => done_if(msr & 3 == 0 || value == 0),
+        n::MC0_CTL..=MC31_MISC => done_if(msr & 3 == 0 || value == 0),
         HYPERCALL_MSR => hypercall_page(value),
         _ if access.is_amd_like() => write_amd(access, msrs, msr, value),
         _ if is_known(msr) => Write::Fault,
@@ -381,7 +346,7 @@ pub fn write(access: &Access<'_>, msrs: &mut VcpuMsrs, msr: u32, value: u64) -> 
 fn write_amd(access: &Access<'_>, msrs: &mut VcpuMsrs, msr: u32, value: u64) -> Write {
     use number as n;
     match msr {
-        n::FID_VID_CTL | n::FID_VID_STATUS | n::PSTATE_LIMIT..=n::PSTATE_7 | n::HWCR => Write::Done,
+        FID_VID_CTL | FID_VID_STATUS | n::PSTATE_LIMIT..=PSTATE_DEF7 | n::HWCR => Write::Done,
         // COMPAT: the configuration window is not moved, even for the machine's owner.
         n::NB_CFG | n::MMIO_CONF_BASE if access.has_mmio_configuration() => {
             if access.hardware {

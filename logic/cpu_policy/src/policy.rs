@@ -318,7 +318,7 @@ impl CpuidPolicy {
         for leaf in &mut self.cache {
             valid &= matches!(leaf.eax & 0x1f, 1..=3);
             if valid {
-                // Bits 14 and up count the host's processors and cores.
+                // As on Xen, how many share it stays as the host has it.
                 leaf.eax &= 0xffff_c3ff;
                 leaf.edx &= 7;
             } else {
