@@ -298,8 +298,17 @@ fn use_all(info: Result<BootInfo, BootInfoError>) {
     }
 }
 
+/// So many, or more if `PROPTEST_CASES` says so.
+fn cases(least: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(least),
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases(2000))]
 
     #[test]
     fn mutated(changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {

@@ -222,7 +222,7 @@ impl<'a> PvKernel<'a> {
             first.wrapping_add(virt_offset),
             past.wrapping_add(virt_offset),
         );
-        if start >= end || base > start || base % PAGE_SIZE != 0 {
+        if start >= end || base > start || !base.is_multiple_of(PAGE_SIZE) {
             return Err(out("the kernel", start));
         }
         let canonical = |address| Vaddr::new(address).is_canonical();
@@ -247,7 +247,7 @@ impl<'a> PvKernel<'a> {
         }
         if let Some(p2m) = values.init_p2m
             && ((start..end).contains(&p2m)
-                || p2m % PAGE_SIZE != 0
+                || !p2m.is_multiple_of(PAGE_SIZE)
                 || !canonical(p2m)
                 || (HOLE_START..HOLE_END).contains(&p2m))
         {

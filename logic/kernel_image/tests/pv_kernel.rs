@@ -334,8 +334,17 @@ fn try_all(file: &[u8]) {
     }
 }
 
+/// So many, or more if `PROPTEST_CASES` says so.
+fn cases(least: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(least),
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #![proptest_config(cases(3000))]
 
     #[test]
     fn mutated(changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {

@@ -253,7 +253,10 @@ impl Layout {
                 .and_then(|bytes| p2m_start.checked_add(bytes))
                 .ok_or(collision)?;
             let overlaps = p2m_start < end && base < p2m_end;
-            if overlaps || p2m_start % PAGE_SIZE != 0 || !is_guest_range(p2m_start, p2m_end) {
+            if overlaps
+                || !p2m_start.is_multiple_of(PAGE_SIZE)
+                || !is_guest_range(p2m_start, p2m_end)
+            {
                 return Err(collision);
             }
             p2m_first = frames;

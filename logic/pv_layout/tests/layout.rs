@@ -343,8 +343,17 @@ fn impossible() {
     assert!(compute(&linux(MIB), None, u64::MAX, Role::Guest).is_err());
 }
 
+/// So many, or more if `PROPTEST_CASES` says so.
+fn cases(least: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(least),
+        ..default
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(cases(60))]
 
     #[test]
     fn any_layout(

@@ -359,10 +359,7 @@ fn check_table(
 }
 
 /// Splits a table's tail into entries that start with a type and a length byte (MADT, SRAT).
-fn entries<'a>(
-    table: &'a [u8],
-    first: usize,
-) -> impl Iterator<Item = Result<(u8, &'a [u8]), AcpiProblem>> {
+fn entries(table: &[u8], first: usize) -> impl Iterator<Item = Result<(u8, &[u8]), AcpiProblem>> {
     let mut offset = first;
     core::iter::from_fn(move || {
         let rest = table.get(offset..).filter(|rest| !rest.is_empty())?;

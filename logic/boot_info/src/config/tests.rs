@@ -299,10 +299,7 @@ fn dom0_arguments() {
         (&b"noreboot"[..], Some(&b"root=/dev/sda1 -- x"[..]))
     );
     assert_eq!(split_dom0_arguments(b"a--b"), (&b"a--b"[..], None));
-    assert_eq!(
-        Config::parse(line, |problem| panic!("{problem}")).noreboot,
-        true
-    );
+    assert!(Config::parse(line, |problem| panic!("{problem}")).noreboot);
 }
 
 proptest! {

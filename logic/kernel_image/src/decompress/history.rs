@@ -2,8 +2,14 @@
 
 use crate::PackedProblem;
 
+/// How many bytes past a copy may be overwritten.
+const SLACK: usize = 16;
+
+/// For distances below 8: the first multiple that is not.
+const MULTIPLES: [usize; 8] = [8, 8, 8, 9, 8, 10, 12, 14];
+
 /// Copies `len` bytes to `at` from `distance` bytes before it. They may overlap: what is copied first is
-/// there to be copied again. Bytes up to 8 past the copy may be overwritten too, if there are any.
+/// there to be copied again. Bytes up to [`SLACK`] past the copy may be overwritten too, if there are any.
 #[inline(always)]
 pub(super) fn copy(
     output: &mut [u8],
@@ -14,48 +20,44 @@ pub(super) fn copy(
     if distance == 0 || distance > at {
         return Err(PackedProblem::Corrupt("a reference to before the start"));
     }
-    if len > output.len() - at {
+    let room = output.len() - at;
+    if len > room {
         return Err(PackedProblem::TooLong);
     }
-    let from = at - distance;
-    if distance >= 8 && len + 8 <= output.len() - at {
-        // Words: each is read after those that it may need are written.
-        let mut done = 0;
-        while done < len {
-            let word = output
-                .get(from + done..)
-                .and_then(|rest| rest.first_chunk::<8>());
-            let Some(&word) = word else { break };
-            let room = output
-                .get_mut(at + done..)
-                .and_then(|rest| rest.first_chunk_mut::<8>());
-            let Some(room) = room else { break };
-            *room = word;
-            done += 8;
+    // From here on the source is at 0, the copy at `distance`.
+    let Some(window) = output.get_mut(at - distance..) else {
+        return Ok(());
+    };
+    let mut done = 0;
+    let mut period = distance;
+    if distance < 8 || len + SLACK > room {
+        // A short pattern is laid out so often that it makes a word.
+        let bytes = if len + SLACK > room {
+            len
+        } else {
+            len.min(MULTIPLES[distance & 7])
+        };
+        for n in 0..bytes {
+            let byte = window.get(n).copied().unwrap_or(0);
+            if let Some(to) = window.get_mut(n + distance) {
+                *to = byte;
+            }
         }
-    } else if distance == 1 {
-        let byte = output.get(from).copied().unwrap_or(0);
-        if let Some(room) = output.get_mut(at..at + len) {
-            room.fill(byte);
-        }
-    } else {
-        let (history, rest) = output.split_at_mut(at);
-        let (first, again) = rest.split_at_mut(len.min(distance));
-        if let Some(source) = history.get(from..from + first.len()) {
-            first.copy_from_slice(source);
-        }
-        // Then the pattern repeats.
-        let mut pattern = first.iter();
-        for to in again.iter_mut().take(len.saturating_sub(distance)) {
-            let byte = match pattern.next() {
-                Some(byte) => byte,
-                None => {
-                    pattern = first.iter();
-                    pattern.next().unwrap_or(&0)
-                }
-            };
-            *to = *byte;
-        }
+        done = bytes;
+        period = bytes;
+    }
+    // Words: each is read after those that it may need are written.
+    let mut from = done + distance - period;
+    while done < len {
+        let word = window.get(from..).and_then(|rest| rest.first_chunk::<8>());
+        let Some(&word) = word else { break };
+        let to = window
+            .get_mut(done + distance..)
+            .and_then(|rest| rest.first_chunk_mut::<8>());
+        let Some(to) = to else { break };
+        *to = word;
+        done += 8;
+        from += 8;
     }
     Ok(())
 }
