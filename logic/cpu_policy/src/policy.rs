@@ -284,7 +284,8 @@ impl CpuidPolicy {
         empty(&mut self.extended, extended as usize + 1, EXTENDED - 1);
 
         self.extended[7] = Leaf::new(0, 0, 0, self.extended[7].edx);
-        self.extended[8].eax &= 0xffff;
+        // Paravirtual guests have four levels of page tables: 48 bits of linear addresses.
+        self.extended[8].eax = (self.extended[8].eax & 0xff) | (48 << 8);
         self.extended[8].edx = 0;
         if amd_like {
             self.extended[0].ebx = self.basic[0].ebx;

@@ -37,7 +37,7 @@ fn when(condition: bool, flag: u64) -> u64 {
 fn of_result(value: u64, width: Width) -> u64 {
     when(value == 0, ZF)
         | when(value & width.sign_bit() != 0, SF)
-        | when((value as u8).count_ones() % 2 == 0, PF)
+        | when((value as u8).count_ones() & 1 == 0, PF)
 }
 
 fn add(left: u64, right: u64, carry: u64, width: Width) -> (u64, u64) {

@@ -43,10 +43,10 @@ fn candidates() -> impl Iterator<Item = [u8; 15]> {
             bytes[at] = PREFIXES[random.next() as usize % PREFIXES.len()];
             at += 1;
         }
-        if random.next() % 2 == 0 {
+        if random.next() & 1 == 0 {
             bytes[at] = 0x0f;
             at += 1;
-            if random.next() % 8 == 0 {
+            if random.next() & 7 == 0 {
                 bytes[at] = 1;
                 bytes[at + 1] = 0xc0 | (random.next() as u8 & 0x3f);
                 return bytes;

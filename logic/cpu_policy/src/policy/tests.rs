@@ -29,7 +29,7 @@ fn everything(vendor: Leaf) -> CpuidPolicy {
         (0xd, _) => Leaf::EMPTY,
         (0x8000_0000, _) => Leaf::new(0x8000_0023, vendor.ebx, vendor.ecx, vendor.edx),
         (0x8000_0001, _) => Leaf::new(0x306a9, 0x1234_5678, u32::MAX, u32::MAX),
-        (0x8000_0008, _) => Leaf::new(0x0024_3030, u32::MAX, 0xffff_ffff, 9),
+        (0x8000_0008, _) => Leaf::new(0x0024_3930, u32::MAX, 0xffff_ffff, 9),
         (0x8000_0021, _) => Leaf::new(u32::MAX, 0, u32::MAX, 0),
         _ => Leaf::new(leaf, u32::MAX, 0xcccc_cccc, 0xdddd_dddd),
     })
