@@ -102,6 +102,14 @@ pub fn make_asleep(vcpu: &Vcpu) {
     }
 }
 
+/// Takes the running vCPU off the queue until what it waits for happens.
+pub fn wait(context: &mut Context<'_>) {
+    make_asleep(context.vcpu);
+    // It may have happened in between: who wakes ends the waiting first and then puts the vCPU on the queue.
+    make_runnable(context.domain, context.vcpu);
+    context.cpu.reschedule = true;
+}
+
 /// Whether nothing but the scheduler keeps the vCPU from running.
 pub fn can_run(domain: &Domain, vcpu: &Vcpu) -> bool {
     vcpu.is_up() && vcpu.waiting() == Waiting::No && domain.can_run()

@@ -70,6 +70,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     if let Err(error) = dom0::construct(boot, memory.modules) {
         stop(format_args!("{error}"));
     }
+    time::refine();
     let Some(frame) = GuestFrame::take() else {
         stop(format_args!("the boot CPU's guest frame is taken"))
     };

@@ -14,7 +14,7 @@ use boot_info::config::ClockSource;
 use platform_cpu::control::{cpuid, rdtsc};
 use platform_cpu::guest;
 use platform_cpu::lock::{Once, SpinLock};
-use platform_devices::clock::{Hpet, Pit, PmTimer, ReferenceClock};
+use platform_devices::clock::{Hpet, Pit, PmTimer, ReferenceClock, Sample};
 use platform_devices::rtc::CmosRtc;
 use platform_devices::scale::{NANOSECONDS, Scale};
 use platform_memory::Mmio;
@@ -33,20 +33,51 @@ const HPET_BYTES: u64 = 0x400;
 const CALIBRATION_NS: u64 = 25_000_000;
 
 struct Clock {
-    reference: ReferenceClock<Mmio>,
     tsc_hz: u64,
-    timer_hz: u64,
-    /// TSC at time 0.
+    /// A TSC value, and the time that it was read at.
     tsc_base: u64,
+    /// See `tsc_base`.
+    ns_base: u64,
     /// TSC to nanoseconds.
     scale: Scale,
     /// Nanoseconds to TSC.
     to_tsc: Scale,
+}
+
+impl Clock {
+    /// The clock of a TSC of `tsc_hz` that shows `ns_base` at `tsc_base`.
+    fn new(tsc_hz: u64, tsc_base: u64, ns_base: u64) -> Option<Self> {
+        Some(Self {
+            tsc_hz,
+            tsc_base,
+            ns_base,
+            scale: Scale::ticks_to_ns(tsc_hz)?,
+            to_tsc: Scale::ns_to_ticks(tsc_hz)?,
+        })
+    }
+
+    #[inline]
+    fn at(&self, tsc: u64) -> u64 {
+        self.ns_base
+            .wrapping_add(self.scale.apply(tsc.wrapping_sub(self.tsc_base)))
+    }
+}
+
+/// What measures, and what was measured once.
+struct Hardware {
+    reference: ReferenceClock<Mmio>,
+    /// The first reading, from which the TSC's frequency is measured again later.
+    first: Sample<2>,
+    timer_hz: u64,
     /// Nanoseconds to counts of the local APIC's timer.
     to_count: Scale,
 }
 
-static CLOCK: Once<Clock> = Once::new();
+static HARDWARE: Once<Hardware> = Once::new();
+/// The clock by a short measurement, while the machine boots.
+static COARSE: Once<Clock> = Once::new();
+/// The clock by a long one, from before the first guest on.
+static FINE: Once<Clock> = Once::new();
 /// Whether the TSCs of all CPUs run alike and never stop: guests then need no common last value.
 static STABLE: AtomicBool = AtomicBool::new(false);
 /// Nanoseconds from 1970 to time 0.
@@ -55,10 +86,12 @@ static WALL_CLOCK: SpinLock<u64> = SpinLock::new(ranks::WALL_CLOCK, 0);
 /// Nanoseconds since the clock was set up; 0 before.
 #[inline]
 pub fn now() -> u64 {
-    match CLOCK.get() {
-        Some(clock) => clock.scale.apply(rdtsc().wrapping_sub(clock.tsc_base)),
-        None => 0,
-    }
+    clock().map_or(0, |clock| clock.at(rdtsc()))
+}
+
+#[inline]
+fn clock() -> Option<&'static Clock> {
+    FINE.get().or_else(|| COARSE.get())
 }
 
 /// Picks a reference clock: the wanted one if it works, else the best.
@@ -128,46 +161,58 @@ pub fn init(
     let [tsc_hz, timer_hz] = second.frequencies(&first, &reference, [64, 32]);
     let tsc_hz = tsc_hz.ok_or("the TSC does not count")?;
     let timer_hz = timer_hz.ok_or("the local APIC's timer does not count")?;
-    let scales = (
-        Scale::ticks_to_ns(tsc_hz),
-        Scale::ns_to_ticks(tsc_hz),
-        Scale::ns_to_ticks(timer_hz),
-    );
-    let (Some(scale), Some(to_tsc), Some(to_count)) = scales else {
-        return Err("the TSC's frequency makes no sense");
-    };
-    let clock = Clock {
-        reference,
-        tsc_hz,
+    let clock = Clock::new(tsc_hz, rdtsc(), 0).ok_or("the TSC's frequency makes no sense")?;
+    let hardware = Hardware {
+        first,
         timer_hz,
-        tsc_base: rdtsc(),
-        scale,
-        to_tsc,
-        to_count,
+        to_count: Scale::ns_to_ticks(timer_hz).ok_or("the local APIC's timer makes no sense")?,
+        reference,
     };
-    if CLOCK.set(clock).is_err() {
+    if HARDWARE.set(hardware).is_err() || COARSE.set(clock).is_err() {
         return Err("the clock is set up twice");
     }
     // CPUID 8000_0007 EDX bit 8: the TSC runs at one rate in all power states.
     let invariant =
         cpuid(0x8000_0000, 0).eax >= 0x8000_0007 && cpuid(0x8000_0007, 0).edx & 1 << 8 != 0;
     STABLE.store(invariant, Ordering::Relaxed);
-    if let Some(clock) = CLOCK.get() {
+    if let Some(Hardware { reference, .. }) = HARDWARE.get() {
         log::info!(
-            "Platform timer is {}.{:03}MHz {}",
-            clock.reference.frequency() / 1_000_000,
-            clock.reference.frequency() / 1000 % 1000,
-            clock.reference.name()
-        );
-        log::info!(
-            "Detected {}.{:03} MHz processor, local APIC timer {}.{:03} MHz",
-            tsc_hz / 1_000_000,
-            tsc_hz / 1000 % 1000,
-            timer_hz / 1_000_000,
-            timer_hz / 1000 % 1000,
+            "Platform timer is {} {}",
+            MegaHertz(reference.frequency()),
+            reference.name()
         );
     }
+    log::info!("Local APIC timer: {}", MegaHertz(timer_hz));
     Ok(())
+}
+
+/// Measures the TSC once more, over the time since [`init`], just before the first guest runs: a long measurement
+/// is exact even where readings are slow. Guests see only this clock; it goes on where the first one is.
+pub fn refine() {
+    let (Some(hardware), Some(coarse)) = (HARDWARE.get(), COARSE.get()) else {
+        return;
+    };
+    let reference = &hardware.reference;
+    let last = reference.sample(|| [rdtsc(), 0], rdtsc);
+    let [tsc, _] = last.values;
+    // A reference that may have wrapped says nothing.
+    let usable = coarse.at(tsc).saturating_add(CALIBRATION_NS) < reference.wrap_ns() / 4 * 3;
+    let [measured, _] = last.frequencies(&hardware.first, reference, [64, 32]);
+    let tsc_hz = measured.filter(|_| usable).unwrap_or(coarse.tsc_hz);
+    if let Some(fine) = Clock::new(tsc_hz, tsc, coarse.at(tsc)) {
+        // An error means that it was done before.
+        let _ = FINE.set(fine);
+    }
+    log::info!("Detected {} processor.", MegaHertz(tsc_hz));
+}
+
+/// A frequency, as people read it.
+struct MegaHertz(u64);
+
+impl core::fmt::Display for MegaHertz {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{}.{:03} MHz", self.0 / 1_000_000, self.0 / 1000 % 1000)
+    }
 }
 
 /// Starts this CPU's timer; it fires first when something is due.
@@ -179,7 +224,7 @@ pub fn init_cpu_timer() {
 
 /// TSC frequency in Hz; 0 before [`init`].
 pub fn tsc_frequency() -> u64 {
-    CLOCK.get().map_or(0, |clock| clock.tsc_hz)
+    clock().map_or(0, |clock| clock.tsc_hz)
 }
 
 /// Whether the TSC is the same on all CPUs and never stops, for CPUID's time leaf.
@@ -189,8 +234,8 @@ pub fn tsc_is_stable() -> bool {
 
 /// Waits at least `ns` by the reference clock: for hardware, during boot and shutdown.
 pub fn delay_ns(ns: u64) {
-    match CLOCK.get() {
-        Some(clock) => clock.reference.delay_ns(ns),
+    match HARDWARE.get() {
+        Some(hardware) => hardware.reference.delay_ns(ns),
         None => ReferenceClock::<Mmio>::Pit(Pit::start()).delay_ns(ns),
     }
 }
@@ -209,20 +254,21 @@ pub fn program_timer(cpu: &mut Cpu) {
 }
 
 fn set_timer(deadline: Option<u64>) {
-    let (Some(clock), Some(lapic)) = (CLOCK.get(), irq::lapic()) else {
+    let (Some(clock), Some(hardware), Some(lapic)) = (clock(), HARDWARE.get(), irq::lapic()) else {
         return;
     };
     let Some(deadline) = deadline else {
         lapic.stop_timer();
         return;
     };
+    let now = rdtsc();
+    let ahead = deadline.saturating_sub(clock.at(now));
     // One tick more: an interrupt that comes early would have to be set again.
     if lapic.has_deadline() {
-        let ticks = clock.to_tsc.apply_saturating(deadline).saturating_add(1);
-        lapic.set_deadline(clock.tsc_base.saturating_add(ticks));
+        let ticks = clock.to_tsc.apply_saturating(ahead).saturating_add(1);
+        lapic.set_deadline(now.saturating_add(ticks));
     } else {
-        let ahead = deadline.saturating_sub(now());
-        let count = clock.to_count.apply_saturating(ahead).saturating_add(1);
+        let count = hardware.to_count.apply_saturating(ahead).saturating_add(1);
         // Farther off than the counter reaches: it fires early, and is set again.
         lapic.set_count(u32::try_from(count).unwrap_or(u32::MAX));
     }
@@ -230,15 +276,20 @@ fn set_timer(deadline: Option<u64>) {
 
 /// What tells a guest the time on any CPU, apart from the version.
 fn time_info() -> VcpuTimeInfo {
-    let (tsc_timestamp, mul, shift) = match CLOCK.get() {
-        Some(clock) => (clock.tsc_base, clock.scale.mul(), clock.scale.shift()),
-        None => (0, 0, 0),
+    let (tsc_timestamp, system_time, mul, shift) = match clock() {
+        Some(clock) => (
+            clock.tsc_base,
+            clock.ns_base,
+            clock.scale.mul(),
+            clock.scale.shift(),
+        ),
+        None => (0, 0, 0, 0),
     };
     VcpuTimeInfo {
         version: 0,
         pad0: 0,
         tsc_timestamp,
-        system_time: 0,
+        system_time,
         tsc_to_system_mul: mul,
         tsc_shift: shift,
         flags: if tsc_is_stable() {
@@ -348,16 +399,16 @@ pub fn update_wall_clock(domain: &Domain) {
 pub fn dump(cpu: &Cpu) {
     let now = now();
     log::info!(target: ALWAYS, "Dumping timer queues:");
-    if let Some(clock) = CLOCK.get() {
+    if let (Some(clock), Some(hardware)) = (clock(), HARDWARE.get()) {
         log::info!(
             target: ALWAYS,
-            "reference {} {} Hz, TSC {} Hz (mul {:#x} shift {}), APIC timer {} Hz, NOW={now}",
-            clock.reference.name(),
-            clock.reference.frequency(),
-            clock.tsc_hz,
+            "reference {} {}, TSC {} (mul {:#x} shift {}), APIC timer {}, NOW={now}",
+            hardware.reference.name(),
+            MegaHertz(hardware.reference.frequency()),
+            MegaHertz(clock.tsc_hz),
             clock.scale.mul(),
             clock.scale.shift(),
-            clock.timer_hz,
+            MegaHertz(hardware.timer_hz),
         );
     }
     log::info!(

@@ -73,7 +73,7 @@ pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
         }
         Outcome::Block => {
             context.regs.rax = 0;
-            context.cpu.reschedule = true;
+            crate::schedule::wait(context);
         }
         Outcome::Crash(reason) => return Err(reason),
     }

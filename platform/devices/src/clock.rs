@@ -102,7 +102,7 @@ impl<R: Registers> ReferenceClock<R> {
     ) -> Sample<N> {
         let mut best = None;
         let mut best_width = u64::MAX;
-        for _ in 0..5 {
+        for _ in 0..12 {
             let before = tsc();
             let reference = self.read();
             let values = counters();
