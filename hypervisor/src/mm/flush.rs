@@ -4,7 +4,7 @@
 //! request flag is set and it is interrupted; a CPU that waits, for a lock or an answer, serves its own requests
 //! meanwhile, so that two CPUs that wait for each other both go on.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use frames::{Epoch, Stamp};
 use platform_cpu::{MAX_CPUS, control, cpu_id, hooks};
@@ -28,6 +28,9 @@ static CPUS: [CpuFlush; MAX_CPUS] = [const {
         used: AtomicBool::new(false),
     }
 }; MAX_CPUS];
+
+/// One above the highest CPU that has had a guest's page tables.
+static USED_END: AtomicUsize = AtomicUsize::new(0);
 
 /// Bits that no page-table entry may have on this machine.
 static RESERVED_BITS: AtomicU64 = AtomicU64::new(0);
@@ -99,6 +102,7 @@ pub(super) fn note_guest_here() {
     if let Some(cpu) = CPUS.get(cpu_id()) {
         // Before the tables are loaded: from then on the CPU is asked to flush.
         cpu.used.store(true, Ordering::SeqCst);
+        USED_END.fetch_max(cpu_id() + 1, Ordering::SeqCst);
     }
 }
 
@@ -129,7 +133,7 @@ pub fn flush_stale(since: Stamp) {
     let clock = frame_table().clock();
     let mut stale = CpuSet::default();
     let mut any = false;
-    for (id, cpu) in CPUS.iter().enumerate().take(cpus()) {
+    for (id, cpu) in CPUS.iter().enumerate().take(USED_END.load(Ordering::SeqCst)) {
         let last = Epoch(cpu.epoch.load(Ordering::Acquire));
         if cpu.used.load(Ordering::SeqCst) && clock.is_stale(last, since) {
             stale.insert(id);
@@ -176,14 +180,10 @@ pub fn flush_on(cpus: &CpuSet) {
 /// Flushes all translations of every CPU that has had a guest's.
 pub fn flush_all_cpus() {
     let mut all = CpuSet::default();
-    for (id, cpu) in CPUS.iter().enumerate().take(cpus()) {
+    for (id, cpu) in CPUS.iter().enumerate().take(USED_END.load(Ordering::SeqCst)) {
         if cpu.used.load(Ordering::SeqCst) {
             all.insert(id);
         }
     }
     flush_on(&all);
-}
-
-fn cpus() -> usize {
-    irq::highest_cpu() as usize + 1
 }

@@ -23,24 +23,11 @@ pub fn validator() -> Validator<'static, 'static, Machine> {
 }
 
 impl TableMemory for Machine {
-    #[inline]
-    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
-        DirectMap.read_entry(table, index)
-    }
+    type View<'m> = <DirectMap as TableMemory>::View<'m>;
 
     #[inline]
-    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
-        DirectMap.write_entry(table, index, value);
-    }
-
-    #[inline]
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64> {
-        DirectMap.cmpxchg_entry(table, index, current, new)
-    }
-
-    #[inline]
-    fn swap_entry(&self, table: Mfn, index: usize, new: u64) -> u64 {
-        DirectMap.swap_entry(table, index, new)
+    fn view(&self, table: Mfn) -> Self::View<'_> {
+        DirectMap.view(table)
     }
 }
 

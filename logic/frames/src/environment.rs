@@ -4,28 +4,60 @@ use addr::Mfn;
 
 use crate::clock::Stamp;
 
-/// Page tables in memory. Each access is one aligned 8-byte access of the machine.
-pub trait TableMemory {
+/// A page table in memory. Each access is one aligned 8-byte access of the machine; an index is taken modulo
+/// [`ENTRIES`](crate::ENTRIES).
+pub trait TableView: Copy {
     /// Reads an entry.
-    fn read_entry(&self, table: Mfn, index: usize) -> u64;
+    fn read(self, index: usize) -> u64;
 
     /// Writes an entry of a table that no CPU walks yet, or whose slot the guest cannot reach.
-    fn write_entry(&self, table: Mfn, index: usize, value: u64);
+    fn write(self, index: usize, value: u64);
 
     /// Replaces `current` by `new`, or says what is there instead. A locked instruction.
     ///
     /// # Errors
     /// The entry that is there, when it is not `current`.
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64>;
+    fn compare_exchange(self, index: usize, current: u64, new: u64) -> Result<(), u64>;
 
     /// Writes `new` and returns what was there, in one locked instruction.
     #[inline]
-    fn swap_entry(&self, table: Mfn, index: usize, new: u64) -> u64 {
-        let mut current = self.read_entry(table, index);
-        while let Err(found) = self.cmpxchg_entry(table, index, current, new) {
+    fn swap(self, index: usize, new: u64) -> u64 {
+        let mut current = self.read(index);
+        while let Err(found) = self.compare_exchange(index, current, new) {
             current = found;
         }
         current
+    }
+
+    /// Whether any of the eight entries from `first` on, a multiple of eight, is present. Most tables are
+    /// mostly empty.
+    #[inline]
+    fn any_present(self, first: usize) -> bool {
+        let all = (first..first + 8).fold(0, |bits, index| bits | self.read(index));
+        all & crate::entry::Entry::PRESENT != 0
+    }
+}
+
+/// All page tables.
+pub trait TableMemory {
+    /// A table, found.
+    type View<'m>: TableView
+    where
+        Self: 'm;
+
+    /// Finds the table in a frame.
+    fn view(&self, table: Mfn) -> Self::View<'_>;
+
+    /// Reads an entry.
+    #[inline]
+    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
+        self.view(table).read(index)
+    }
+
+    /// Writes an entry of a table that no CPU walks yet.
+    #[inline]
+    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
+        self.view(table).write(index, value);
     }
 }
 

@@ -34,7 +34,7 @@ pub use allocator::{Allocator, Chunk, Lent, MAX_ORDER, OldContent, ReadyChunk};
 pub use clock::{Epoch, FlushClock, Stamp};
 pub use descriptor::check_descriptor;
 pub use entry::Entry;
-pub use environment::{Environment, IoAccess, TableMemory};
+pub use environment::{Environment, IoAccess, TableMemory, TableView};
 pub use info::FrameInfo;
 pub use modify::{AccessBits, LockedTable, Owners};
 pub use table::{

@@ -188,26 +188,35 @@ impl Machine<'_> {
     }
 }
 
-impl TableMemory for Machine<'_> {
-    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
-        if index < SLOTS {
-            self.entries[table.raw() as usize][index].get()
-        } else {
-            0
+impl<'m> TableView for &'m [Cell<u64>; SLOTS] {
+    fn read(self, index: usize) -> u64 {
+        self.get(index).map_or(0, Cell::get)
+    }
+    fn write(self, index: usize, value: u64) {
+        if let Some(entry) = self.get(index) {
+            entry.set(value);
         }
     }
-    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
-        if index < SLOTS {
-            self.entries[table.raw() as usize][index].set(value);
-        }
-    }
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64> {
-        let found = self.read_entry(table, index);
+    fn compare_exchange(self, index: usize, current: u64, new: u64) -> Result<(), u64> {
+        let found = self.read(index);
         if found != current {
             return Err(found);
         }
-        self.write_entry(table, index, new);
+        self.write(index, new);
         Ok(())
+    }
+    fn any_present(self, first: usize) -> bool {
+        first == 0
+    }
+}
+
+impl TableMemory for Machine<'_> {
+    type View<'m>
+        = &'m [Cell<u64>; SLOTS]
+    where
+        Self: 'm;
+    fn view(&self, table: Mfn) -> &[Cell<u64>; SLOTS] {
+        &self.entries[table.raw() as usize]
     }
 }
 

@@ -4,12 +4,14 @@
 //! references for the new entry are taken first, then it is written, then those of the old one are
 //! given back: at no time is there an entry without its references.
 
+use core::fmt;
+
 use crate::atomic::Ordering;
 
 use addr::Mfn;
 
 use crate::entry::Entry;
-use crate::environment::Environment;
+use crate::environment::{Environment, TableView};
 use crate::info::{FrameInfo, count, kind};
 use crate::types::{PageType, TypeError, Work};
 use crate::validate::Validator;
@@ -45,10 +47,10 @@ pub enum AccessBits {
 }
 
 /// A table of which this CPU alone changes entries.
-#[derive(Debug)]
 pub struct LockedTable<'t, 'e, E: Environment> {
     validator: Validator<'t, 'e, E>,
     info: &'t FrameInfo,
+    view: E::View<'e>,
     frame: Mfn,
     page_type: PageType,
 }
@@ -87,6 +89,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         let locked = LockedTable {
             validator: *self,
             info,
+            view: self.env.view(frame),
             frame,
             page_type: PageType::of(word),
         };
@@ -133,7 +136,7 @@ impl<E: Environment> LockedTable<'_, '_, E> {
     /// Reads an entry.
     #[inline]
     pub fn read(&self, index: usize) -> Entry {
-        Entry(self.validator.env.read_entry(self.frame, index))
+        Entry(self.view.read(index))
     }
 
     /// Changes an entry. A table that this leaves half undone is in the work's
@@ -247,10 +250,7 @@ impl<E: Environment> LockedTable<'_, '_, E> {
         } else {
             new
         };
-        let done = validator
-            .env
-            .cmpxchg_entry(self.frame, index, expected.0, new.0)
-            .is_ok();
+        let done = self.view.compare_exchange(index, expected.0, new.0).is_ok();
         let unused = if done { expected } else { new };
         if unused.is_present() {
             validator.put_mapping(unused);
@@ -310,17 +310,25 @@ impl<E: Environment> LockedTable<'_, '_, E> {
     #[inline]
     fn write(&self, index: usize, old: Entry, new: Entry, access: AccessBits) -> Entry {
         const ACCESS: u64 = Entry::ACCESSED | Entry::DIRTY;
-        let env = self.validator.env;
         if access == AccessBits::Replace {
-            return Entry(env.swap_entry(self.frame, index, new.0));
+            return Entry(self.view.swap(index, new.0));
         }
         let mut current = old.0;
         loop {
-            match env.cmpxchg_entry(self.frame, index, current, new.0 | current & ACCESS) {
+            match self
+                .view
+                .compare_exchange(index, current, new.0 | current & ACCESS)
+            {
                 Ok(()) => return Entry(current),
                 Err(found) => current = found,
             }
         }
+    }
+}
+
+impl<E: Environment> fmt::Debug for LockedTable<'_, '_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LockedTable({:#x}: {:?})", self.frame, self.page_type)
     }
 }
 

@@ -20,20 +20,31 @@ pub(crate) struct Machine {
     pub(crate) lost_descriptors: RefCell<u32>,
 }
 
-impl TableMemory for Machine {
-    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
-        self.memory.borrow()[table.raw() as usize][index]
+/// A table of the machine in a vector.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'m>(&'m Machine, usize);
+
+impl TableView for View<'_> {
+    fn read(self, index: usize) -> u64 {
+        self.0.memory.borrow()[self.1][index]
     }
-    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
-        self.memory.borrow_mut()[table.raw() as usize][index] = value;
+    fn write(self, index: usize, value: u64) {
+        self.0.memory.borrow_mut()[self.1][index] = value;
     }
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64> {
-        let found = self.read_entry(table, index);
+    fn compare_exchange(self, index: usize, current: u64, new: u64) -> Result<(), u64> {
+        let found = self.read(index);
         if found != current {
             return Err(found);
         }
-        self.write_entry(table, index, new);
+        self.write(index, new);
         Ok(())
+    }
+}
+
+impl TableMemory for Machine {
+    type View<'m> = View<'m>;
+    fn view(&self, table: Mfn) -> View<'_> {
+        View(self, table.raw() as usize)
     }
 }
 

@@ -24,7 +24,7 @@ use addr::Mfn;
 use crate::clock::Stamp;
 use crate::descriptor::check_descriptor;
 use crate::entry::Entry;
-use crate::environment::{Environment, IoAccess};
+use crate::environment::{Environment, IoAccess, TableView};
 use crate::info::{FrameInfo, count, kind};
 use crate::table::{FrameTable, PageRef, get_reference};
 use crate::types::{Dropped, PageType, Pending, RootRef, TypeError, TypedRef, Work, progress};
@@ -388,11 +388,12 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
     }
 
     fn check_descriptors(&self, frame: Mfn) -> Result<(), TypeError> {
+        let view = self.env.view(frame);
         for index in 0..ENTRIES {
-            let descriptor = self.env.read_entry(frame, index);
+            let descriptor = view.read(index);
             let checked = check_descriptor(descriptor).ok_or(TypeError::BadDescriptor)?;
             if checked != descriptor {
-                self.env.write_entry(frame, index, checked);
+                view.write(index, checked);
             }
         }
         Ok(())
@@ -413,12 +414,11 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
             PageType::L3 => PageType::L2,
             _ => PageType::L3,
         };
-        for index in start..ENTRIES {
+        let view = self.env.view(frame);
+        let mut next = start;
+        while let Some((index, entry)) = next_present(view, next) {
+            next = index + 1;
             if page_type == PageType::L4 && is_hypervisor_slot(index) {
-                continue;
-            }
-            let entry = Entry(self.env.read_entry(frame, index));
-            if !entry.is_present() {
                 continue;
             }
             if work.must_stop() {
@@ -428,14 +428,13 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
                 .acquire_table(entry, frame, page_type, below, owner, work)
                 .map_err(|error| (error, index))?;
             if adjusted != entry {
-                self.env.write_entry(frame, index, adjusted.0);
+                view.write(index, adjusted.0);
             }
             work.did(1);
         }
         if page_type == PageType::L4 {
             for slot in crate::HYPERVISOR_SLOTS {
-                self.env
-                    .write_entry(frame, slot, self.env.hypervisor_entry(owner, slot));
+                view.write(slot, self.env.hypervisor_entry(owner, slot));
             }
         }
         Ok(())
@@ -448,16 +447,15 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         start: usize,
         work: &mut Work<'_>,
     ) -> Result<(), (TypeError, usize)> {
-        for index in start..ENTRIES {
-            let entry = Entry(self.env.read_entry(frame, index));
-            if !entry.is_present() {
-                continue;
-            }
+        let view = self.env.view(frame);
+        let mut next = start;
+        while let Some((index, entry)) = next_present(view, next) {
+            next = index + 1;
             let adjusted = self
                 .get_mapping(entry, owner, owner)
                 .map_err(|error| (error, index))?;
             if adjusted != entry {
-                self.env.write_entry(frame, index, adjusted.0);
+                view.write(index, adjusted.0);
             }
         }
         work.did(L1_UNITS);
@@ -589,12 +587,11 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         checked: usize,
         work: &mut Work<'_>,
     ) -> Result<(), TypeError> {
-        for index in (0..checked).rev() {
+        let view = self.env.view(frame);
+        let mut end = checked;
+        while let Some((index, entry)) = last_present(view, end) {
+            end = index;
             if page_type == PageType::L4 && is_hypervisor_slot(index) {
-                continue;
-            }
-            let entry = Entry(self.env.read_entry(frame, index));
-            if !entry.is_present() {
                 continue;
             }
             if page_type == PageType::L1 {
@@ -726,6 +723,40 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         let mut budget = hypercall::Budget::unlimited();
         let _ = self.resume(owner, &mut Work::new(&mut budget, pending));
     }
+}
+
+/// The first present entry from `index` on.
+#[inline]
+fn next_present(view: impl TableView, mut index: usize) -> Option<(usize, Entry)> {
+    while index < ENTRIES {
+        if index.is_multiple_of(8) && !view.any_present(index) {
+            index += 8;
+            continue;
+        }
+        let entry = Entry(view.read(index));
+        if entry.is_present() {
+            return Some((index, entry));
+        }
+        index += 1;
+    }
+    None
+}
+
+/// The last present entry below `end`.
+#[inline]
+fn last_present(view: impl TableView, mut end: usize) -> Option<(usize, Entry)> {
+    while end > 0 {
+        if end.is_multiple_of(8) && !view.any_present(end - 8) {
+            end -= 8;
+            continue;
+        }
+        end -= 1;
+        let entry = Entry(view.read(end));
+        if entry.is_present() {
+            return Some((end, entry));
+        }
+    }
+    None
 }
 
 /// Adds `step` unless the count is on the other side of zero.

@@ -44,7 +44,7 @@ use atomic::Ordering::{Relaxed, SeqCst};
 use atomic::{AtomicU32, AtomicU64};
 use clock::{Epoch, Stamp};
 use entry::Entry;
-use environment::{Environment, IoAccess, TableMemory};
+use environment::{Environment, IoAccess, TableMemory, TableView};
 use hypercall::Budget;
 use info::{FrameInfo, count};
 use loom::sync::Mutex;
@@ -96,23 +96,31 @@ impl Machine {
     }
 }
 
-impl TableMemory for Machine {
-    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
+impl TableView for &AtomicU64 {
+    fn read(self, index: usize) -> u64 {
         match index {
-            0 => self.entries[table.raw() as usize].load(Relaxed),
+            0 => self.load(Relaxed),
             _ => 0,
         }
     }
-    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
+    fn write(self, index: usize, value: u64) {
         if index == 0 {
-            self.entries[table.raw() as usize].store(value, Relaxed);
+            self.store(value, Relaxed);
         }
     }
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64> {
+    fn compare_exchange(self, index: usize, current: u64, new: u64) -> Result<(), u64> {
         assert_eq!(index, 0);
-        self.entries[table.raw() as usize]
-            .compare_exchange(current, new, SeqCst, Relaxed)
-            .map(|_| ())
+        AtomicU64::compare_exchange(self, current, new, SeqCst, Relaxed).map(|_| ())
+    }
+    fn any_present(self, first: usize) -> bool {
+        first == 0
+    }
+}
+
+impl TableMemory for Machine {
+    type View<'m> = &'m AtomicU64;
+    fn view(&self, table: Mfn) -> &AtomicU64 {
+        &self.entries[table.raw() as usize]
     }
 }
 
@@ -243,7 +251,7 @@ fn no_writable_translation_outlives_the_type() {
                 return;
             }
             machine.write_entry(TABLE, 0, Entry::new(FRAME, Entry::PRESENT).0);
-            machine.swap_entry(TABLE, 0, 0);
+            TableView::swap(machine.view(TABLE), 0, 0);
             // The swap is a locked instruction.
             fence(SeqCst);
             validator.put_writable_type(info);

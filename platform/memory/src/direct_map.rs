@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use addr::{Maddr, Mfn, PAGE_SIZE};
 use boot_info::PhysicalMemory;
-use frames::{PageRef, TableMemory};
+use frames::{PageRef, TableMemory, TableView};
 
 use crate::init;
 use crate::layout::DIRECT_MAP;
@@ -22,13 +22,6 @@ fn page(frame: Mfn) -> Option<u64> {
 }
 
 impl DirectMap {
-    #[inline]
-    fn entry(&self, table: Mfn, index: usize) -> Option<&AtomicU64> {
-        let address = page(table)? + (index as u64 & 511) * 8;
-        // SAFETY: RAM of the direct map, which nothing holds as a Rust object but as atomics.
-        Some(unsafe { &*(address as *const AtomicU64) })
-    }
-
     /// Zeroes a frame that nobody owns or maps.
     pub fn zero_frame(&self, frame: Mfn) {
         if let Some(address) = page(frame) {
@@ -55,24 +48,35 @@ impl DirectMap {
     }
 }
 
-impl TableMemory for DirectMap {
+/// A page table in the direct map, or none.
+#[derive(Clone, Copy)]
+pub struct Table(Option<&'static [AtomicU64; 512]>);
+
+impl Table {
     #[inline]
-    fn read_entry(&self, table: Mfn, index: usize) -> u64 {
+    fn entry(self, index: usize) -> Option<&'static AtomicU64> {
+        self.0.map(|entries| &entries[index & 511])
+    }
+}
+
+impl TableView for Table {
+    #[inline]
+    fn read(self, index: usize) -> u64 {
         // Relaxed: entries are values of their own; the frame table orders what they refer to.
-        self.entry(table, index)
+        self.entry(index)
             .map_or(0, |entry| entry.load(Ordering::Relaxed))
     }
 
     #[inline]
-    fn write_entry(&self, table: Mfn, index: usize, value: u64) {
-        if let Some(entry) = self.entry(table, index) {
+    fn write(self, index: usize, value: u64) {
+        if let Some(entry) = self.entry(index) {
             entry.store(value, Ordering::Release);
         }
     }
 
     #[inline]
-    fn cmpxchg_entry(&self, table: Mfn, index: usize, current: u64, new: u64) -> Result<(), u64> {
-        self.entry(table, index).map_or(Err(0), |entry| {
+    fn compare_exchange(self, index: usize, current: u64, new: u64) -> Result<(), u64> {
+        self.entry(index).map_or(Err(0), |entry| {
             entry
                 .compare_exchange(current, new, Ordering::SeqCst, Ordering::Relaxed)
                 .map(|_| ())
@@ -80,9 +84,32 @@ impl TableMemory for DirectMap {
     }
 
     #[inline]
-    fn swap_entry(&self, table: Mfn, index: usize, new: u64) -> u64 {
-        self.entry(table, index)
+    fn swap(self, index: usize, new: u64) -> u64 {
+        self.entry(index)
             .map_or(0, |entry| entry.swap(new, Ordering::SeqCst))
+    }
+
+    #[inline]
+    fn any_present(self, first: usize) -> bool {
+        let Some(entries) = self.0 else {
+            return false;
+        };
+        let first = first & 504;
+        let mut bits = 0;
+        for index in first..first + 8 {
+            bits |= entries[index].load(Ordering::Relaxed);
+        }
+        bits & 1 != 0
+    }
+}
+
+impl TableMemory for DirectMap {
+    type View<'m> = Table;
+
+    #[inline]
+    fn view(&self, table: Mfn) -> Table {
+        // SAFETY: RAM of the direct map, which nothing holds as a Rust object but as atomics.
+        Table(page(table).map(|address| unsafe { &*(address as *const [AtomicU64; 512]) }))
     }
 }
 
