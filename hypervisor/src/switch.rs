@@ -39,6 +39,8 @@ pub fn load(
     if state.xsave.restore().is_err() {
         log::warn!("d{}v{}: bad extended state replaced", domain.id(), vcpu.id());
         state.xsave.reset();
+        // What reset leaves is what the CPU itself starts with: it cannot be refused.
+        let _ = state.xsave.restore();
     }
     if state.segments.load().is_err() {
         // The selectors that could be loaded are; the guest hears of the others from its failsafe callback.
