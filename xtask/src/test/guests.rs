@@ -69,7 +69,7 @@ fn run(name: &str, hypervisor: Option<&str>) -> Result<Verdict> {
     )?;
     let passed = outcome.console.contains("GUEST PASS");
     // The machine may end before we have looked.
-    if passed && matches!(outcome.end, End::Reached | End::Qemu(_)) {
+    if passed && matches!(outcome.end, End::Reached | End::PowerOff | End::Qemu(_)) {
         return Ok(Verdict::passed(&outcome));
     }
     Ok(Verdict::failed("the guest did not pass", &outcome))
