@@ -111,7 +111,7 @@ fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
     }
     if context.state.segments_bad {
         context.state.segments_bad = false;
-        trap::return_fault(context, x86_defs::exception::Exception::GENERAL_PROTECTION.0, 0)?;
+        trap::bad_segments(context)?;
     }
     if context.vcpu.nmi_is_pending() {
         vcpu_time::deliver_nmi(context)?;

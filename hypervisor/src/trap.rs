@@ -165,12 +165,21 @@ fn software_interrupt(
     bounce::bounce(context, handler, Extra::None)
 }
 
-/// The guest's return frame could not be loaded: its failsafe callback is told, with the selectors.
+/// The guest's return frame could not be loaded: it raised that exception itself, at the place that the frame names.
+///
+/// # Errors
+/// No handler is registered: the domain cannot go on.
+pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<(), CrashReason> {
+    note(context, number, code, 0);
+    inject(context, number, code)
+}
+
+/// Data segments could not be loaded when the vCPU was: its failsafe callback is told, with the selectors.
 ///
 /// # Errors
 /// No such callback is registered: the domain cannot go on.
-pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<(), CrashReason> {
-    note(context, number, code, 0);
+pub fn bad_segments(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    note(context, Exception::GENERAL_PROTECTION.0, 0, 0);
     let failsafe = context.state.callbacks.failsafe;
     if failsafe.address == 0 {
         return Err(CrashReason::NoFailsafeCallback);
