@@ -104,6 +104,10 @@ pub fn initialise(
         0 => None,
         cr3 => Some(mm::guest_root(domain, frame_of_cr3(cr3))?),
     };
+    if let Some(user_root) = &user_root {
+        platform_memory::set_m2p_visible(user_root, user_root.frame() == kernel_root.frame());
+    }
+    platform_memory::set_m2p_visible(&kernel_root, true);
     mm::set_descriptor_frames(domain, target, state, &wanted.gdt_frames, wanted.gdt_ents)?;
 
     state.kernel_root = Some(kernel_root);

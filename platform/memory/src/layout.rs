@@ -57,6 +57,6 @@ pub(crate) mod bits {
     pub(crate) const CODE: u64 = CONSTANTS & !NO_EXECUTE;
     /// What belongs to one domain: not global.
     pub(crate) const PER_DOMAIN: u64 = DATA & !GLOBAL;
-    /// What guests read.
-    pub(crate) const GUEST_READABLE: u64 = CONSTANTS | USER;
+    /// What guests' kernels read: not global, as it is not in the roots of their programs.
+    pub(crate) const GUEST_READABLE: u64 = (CONSTANTS | USER) & !GLOBAL;
 }

@@ -3,10 +3,11 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use addr::Mfn;
-use frames::RootRef;
+use frames::{RootRef, TableMemory, TableView};
 use platform_cpu::control;
 
-use crate::layout::HYPERVISOR_SLOTS;
+use crate::DirectMap;
+use crate::layout::{HYPERVISOR_SLOTS, SLOT_M2P};
 
 /// The hypervisor's entries of an L4, from slot 256.
 static TEMPLATE: [AtomicU64; 16] = [const { AtomicU64::new(0) }; 16];
@@ -30,6 +31,22 @@ pub fn hypervisor_entry(slot: usize) -> u64 {
     slot.checked_sub(HYPERVISOR_SLOTS.start)
         .and_then(|index| TEMPLATE.get(index))
         .map_or(0, |entry| entry.load(Ordering::Relaxed))
+}
+
+/// Shows the machine-to-physical table in a root, or hides it: kernels see it, programs do not.
+///
+/// Nothing is flushed: its translations are not global, and changing between the roots of kernel and programs
+/// flushes them.
+pub fn set_m2p_visible(root: &RootRef<'_>, visible: bool) {
+    let entry = if visible {
+        hypervisor_entry(SLOT_M2P)
+    } else {
+        0
+    };
+    let table = DirectMap.view(root.frame());
+    if table.read(SLOT_M2P) != entry {
+        table.write(SLOT_M2P, entry);
+    }
 }
 
 /// Frame of the root that no guest owns.

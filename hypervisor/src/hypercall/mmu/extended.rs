@@ -163,6 +163,7 @@ impl Item {
         let root = validator()
             .take_root(frame, self.owner, &mut work)
             .map_err(table_stop)?;
+        platform_memory::set_m2p_visible(&root, true);
         // An LDT is named by address: it may be elsewhere in the new address space.
         mm::forget_ldt(context.domain, context.vcpu);
         // The guest's kernel made the call: its root is the one that is loaded.
@@ -190,6 +191,10 @@ impl Item {
             let root = validator()
                 .take_root(frame, self.owner, &mut work)
                 .map_err(table_stop)?;
+            let kernel = context.state.kernel_root.as_ref();
+            if kernel.is_none_or(|kernel| kernel.frame() != frame) {
+                platform_memory::set_m2p_visible(&root, false);
+            }
             Some(root)
         };
         if let Some(old) = core::mem::replace(&mut context.state.user_root, root) {
