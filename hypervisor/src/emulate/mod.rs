@@ -19,6 +19,7 @@ pub use model_specific::load_registers;
 pub use table_write::write_table;
 
 use ::hypercall::CrashReason;
+use addr::Vaddr;
 use privileged_ops::{PrivilegedOp, decode_privileged, forced_emulation as strip_prefix};
 use x86_defs::control::RFlags;
 use x86_defs::exception::Exception;
@@ -59,6 +60,8 @@ pub fn privileged_instruction(context: &mut Context<'_>) -> Result<bool, CrashRe
     };
     let bytes = match code.fetch(context.regs.rip) {
         Ok(bytes) => bytes,
+        // That it is not canonical is the fault, not what is there.
+        Err(_) if !Vaddr::new(context.regs.rip).is_canonical() => return Ok(false),
         Err(fault) => {
             trap::inject_page_fault(context, fault.address.raw(), fault.error_code)?;
             return Ok(true);
