@@ -250,6 +250,7 @@ pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Out
                 return errno(Errno::EPERM);
             }
         }
+        6 | 7 if value > u64::from(u32::MAX) => return errno(Errno::EINVAL),
         6 => value = (value & 0xffff_efff) | x86_defs::control::DR6_DEFAULT,
         _ => {
             if value & DR7_GENERAL_DETECT != 0 {
