@@ -110,3 +110,28 @@ pub fn set_iopl(level: u32) -> i64 {
         )
     }
 }
+
+/// A hypercall whose arguments are numbers, or a pointer that the caller vouches for by having made it from a
+/// reference or by meaning it to be bad: nothing but this guest can come to harm.
+pub fn call(nr: u32, args: &[u64]) -> i64 {
+    let mut all = [0; 5];
+    for (to, from) in all.iter_mut().zip(args) {
+        *to = *from;
+    }
+    // SAFETY: a call writes nothing but what its arguments name; guests name their own statics and locals.
+    let result = unsafe { hypercall(nr, all) };
+    // The call may have changed what the arguments point to.
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    result
+}
+
+/// A call with a sub-operation and a pointer to its argument, which the hypervisor may change.
+pub fn call_with<T>(nr: u32, operation: u32, argument: &mut T) -> i64 {
+    call(
+        nr,
+        &[
+            u64::from(operation),
+            (&raw mut *argument).expose_provenance() as u64,
+        ],
+    )
+}

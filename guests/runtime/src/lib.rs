@@ -10,11 +10,17 @@
 
 pub mod console;
 pub mod hypercalls;
+pub mod memory;
+pub mod random;
+pub mod shared;
+pub mod traps;
 
 pub use hypercalls::hypercall;
 pub use xen_abi;
 
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use xen_abi::start_info::StartInfo;
 
 /// Size of the boot stack in bytes.
@@ -76,9 +82,10 @@ unsafe extern "Rust" {
 /// First Rust code of the guest.
 #[unsafe(no_mangle)]
 extern "sysv64" fn guest_entry(info: &'static StartInfo) -> ! {
+    memory::init(info);
     // SAFETY: `guest!` defines it with this type.
     unsafe { guest_main(info) };
-    pass()
+    finish()
 }
 
 /// Defines the guest's main function.
@@ -124,6 +131,64 @@ fn end(value: u32) -> ! {
         core::arch::asm!("out dx, eax", in("dx") DEBUG_EXIT_PORT, in("eax") value, options(nomem, nostack));
     }
     hypercalls::shutdown(if value == EXIT_PASS { 0 } else { 3 })
+}
+
+/// Expectations that did not hold.
+static FAILURES: AtomicU32 = AtomicU32::new(0);
+
+/// Notes that an expectation does not hold.
+pub fn note_failure() {
+    FAILURES.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Ends the test: passed unless an expectation did not hold.
+pub fn finish() -> ! {
+    match FAILURES.load(Ordering::Relaxed) {
+        0 => pass(),
+        count => {
+            println!("{count} expectations do not hold");
+            fail()
+        }
+    }
+}
+
+/// Notes a failure unless `condition` holds, naming what was expected, and goes on.
+#[macro_export]
+macro_rules! expect {
+    ($condition:expr) => {
+        if !$condition {
+            $crate::println!(
+                "not so at {}:{}: {}",
+                file!(),
+                line!(),
+                stringify!($condition)
+            );
+            $crate::note_failure();
+        }
+    };
+}
+
+/// Notes a failure unless both are equal, showing them, and goes on. What follows is a name for the case.
+#[macro_export]
+macro_rules! expect_eq {
+    ($left:expr, $right:expr) => {
+        $crate::expect_eq!($left, $right, "")
+    };
+    ($left:expr, $right:expr, $($name:tt)+) => {{
+        let (left, right) = ($left, $right);
+        if left != right {
+            $crate::println!(
+                "not so at {}:{}: {} is {:x?}, not {:x?} {}",
+                file!(),
+                line!(),
+                stringify!($left),
+                left,
+                right,
+                format_args!($($name)+)
+            );
+            $crate::note_failure();
+        }
+    }};
 }
 
 /// Ends the test unless `condition` holds, naming what was expected.
