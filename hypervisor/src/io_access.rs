@@ -27,19 +27,29 @@ const INTERRUPT_FRAMES: (u64, u64) = (0xfee00, 0xfeeff);
 /// AMD's HyperTransport addresses, which are no memory: frames of 0xfd00000000 to 0xffffffffff.
 const HYPERTRANSPORT_FRAMES: (u64, u64) = (0xfd0_0000, 0xfff_ffff);
 
-/// Frames of devices that the hypervisor drives, and of those that it only protects from writes.
-struct OwnFrames {
+/// Ports and frames of devices that the hypervisor drives, and frames that it only protects from writes.
+struct OwnDevices {
+    ports: RangeSet<16>,
     denied: RangeSet<32>,
     read_only: RangeSet<64>,
 }
 
-static OWN: SpinLock<OwnFrames> = SpinLock::new(
+static OWN: SpinLock<OwnDevices> = SpinLock::new(
     ranks::OWN_DEVICES,
-    OwnFrames {
+    OwnDevices {
+        ports: RangeSet::new(),
         denied: RangeSet::new(),
         read_only: RangeSet::new(),
     },
 );
+
+/// Keeps `count` ports from `first` on from domains that are made later: a device that the hypervisor drives.
+pub fn keep_ports(first: u16, count: u16) {
+    let last = u64::from(first) + u64::from(count.saturating_sub(1));
+    if OWN.lock().ports.insert(first.into(), last).is_err() {
+        log::error!("too many devices of the hypervisor: port {first:#x} is not protected");
+    }
+}
 
 /// Keeps the frames from `first` on from all domains: a device that the hypervisor drives.
 pub fn keep_frames(first: Mfn, count: u64) {
@@ -73,7 +83,9 @@ impl IoAccess {
         let uarts = console::serial_ports()
             .map(u64::from)
             .map(|base| (base, base + UART_PORTS - 1));
-        for (first, last) in HYPERVISOR_PORTS.into_iter().chain(uarts) {
+        let own = OWN.lock().ports.clone();
+        let kept = HYPERVISOR_PORTS.into_iter().chain(uarts).chain(own.iter());
+        for (first, last) in kept {
             if permissions.ports.remove(first, last).is_err() {
                 log::error!("too many ports of the hypervisor: {first:#x} is not protected");
             }

@@ -107,12 +107,17 @@ fn find_reference(
         io_access::protect_frames(address.mfn(), 1);
         Some(ReferenceClock::Hpet(Hpet::start(registers)?))
     };
+    let pm_timer_port = fadt
+        .and_then(|fadt| fadt.pm_timer)
+        .filter(|address| address.space == RegisterSpace::Port)
+        .and_then(|address| u16::try_from(address.address).ok());
+    if let Some(port) = pm_timer_port {
+        // As on Xen, domain 0 has none: it would take it for a better clock to check the TSC by.
+        io_access::keep_ports(port, 4);
+    }
     let pm_timer = || {
         let fadt = fadt?;
-        let address = fadt
-            .pm_timer
-            .filter(|address| address.space == RegisterSpace::Port)?;
-        let port = u16::try_from(address.address).ok()?;
+        let port = pm_timer_port?;
         Some(ReferenceClock::PmTimer(PmTimer::new(
             port,
             fadt.pm_timer_is_32_bit,
