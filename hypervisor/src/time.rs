@@ -14,7 +14,7 @@ use boot_info::config::ClockSource;
 use platform_cpu::control::{cpuid, rdtsc};
 use platform_cpu::guest;
 use platform_cpu::lock::{Once, SpinLock};
-use platform_devices::clock::{Hpet, Pit, PmTimer, ReferenceClock, Sample};
+use platform_devices::clock::{Hpet, Pit, PmTimer, Reading, ReferenceClock};
 use platform_devices::rtc::CmosRtc;
 use platform_devices::scale::{NANOSECONDS, Scale};
 use platform_memory::Mmio;
@@ -67,7 +67,7 @@ impl Clock {
 struct Hardware {
     reference: ReferenceClock<Mmio>,
     /// The first reading, from which the TSC's frequency is measured again later.
-    first: Sample<2>,
+    first: Reading,
     timer_hz: u64,
     /// Nanoseconds to counts of the local APIC's timer.
     to_count: Scale,
@@ -157,15 +157,21 @@ pub fn init(
     let lapic = irq::lapic().ok_or("there is no local APIC")?;
     // Short enough for the narrowest counter to wrap at most once.
     let window = CALIBRATION_NS.min(reference.wrap_ns() / 2);
+    let timer = || u64::from(u32::MAX - lapic.count());
+    let bits = reference.bits();
     lapic.free_run();
-    let counters = || [rdtsc(), u64::from(u32::MAX - lapic.count())];
-    let first = reference.sample(counters, rdtsc);
+    let first = Reading::take(|| reference.read(), rdtsc);
+    let first_timer = Reading::take(timer, rdtsc);
     reference.delay_ns(window);
-    let second = reference.sample(counters, rdtsc);
+    let last = Reading::take(|| reference.read(), rdtsc);
+    let last_timer = Reading::take(timer, rdtsc);
     lapic.stop_timer();
-    let [tsc_hz, timer_hz] = second.frequencies(&first, &reference, [64, 32]);
-    let tsc_hz = tsc_hz.ok_or("the TSC does not count")?;
-    let timer_hz = timer_hz.ok_or("the local APIC's timer does not count")?;
+    let tsc_hz = last
+        .tsc_frequency(&first, bits, reference.frequency())
+        .ok_or("the TSC does not count")?;
+    let timer_hz = last_timer
+        .counter_frequency(&first_timer, 32, tsc_hz)
+        .ok_or("the local APIC's timer does not count")?;
     let clock = Clock::new(tsc_hz, rdtsc(), 0).ok_or("the TSC's frequency makes no sense")?;
     let hardware = Hardware {
         first,
@@ -198,12 +204,14 @@ pub fn refine() {
         return;
     };
     let reference = &hardware.reference;
-    let last = reference.sample(|| [rdtsc(), 0], rdtsc);
-    let [tsc, _] = last.values;
+    let last = Reading::take(|| reference.read(), rdtsc);
+    let tsc = last.tsc;
     // A reference that may have wrapped says nothing.
     let usable = coarse.at(tsc).saturating_add(CALIBRATION_NS) < reference.wrap_ns() / 4 * 3;
-    let [measured, _] = last.frequencies(&hardware.first, reference, [64, 32]);
-    let tsc_hz = measured.filter(|_| usable).unwrap_or(coarse.tsc_hz);
+    let tsc_hz = last
+        .tsc_frequency(&hardware.first, reference.bits(), reference.frequency())
+        .filter(|_| usable)
+        .unwrap_or(coarse.tsc_hz);
     if let Some(fine) = Clock::new(tsc_hz, tsc, coarse.at(tsc)) {
         // An error means that it was done before.
         let _ = FINE.set(fine);
@@ -268,12 +276,14 @@ fn set_timer(deadline: Option<u64>) {
     };
     let now = rdtsc();
     let ahead = deadline.saturating_sub(clock.at(now));
-    // One tick more: an interrupt that comes early would have to be set again.
+    // Rather late than early: after an early interrupt the timer would have to be set again.
     if lapic.has_deadline() {
         let ticks = clock.to_tsc.apply_saturating(ahead).saturating_add(1);
         lapic.set_deadline(now.saturating_add(ticks));
     } else {
-        let count = hardware.to_count.apply_saturating(ahead).saturating_add(1);
+        // The timer's frequency is known to some 100 millionths.
+        let count = hardware.to_count.apply_saturating(ahead);
+        let count = count.saturating_add(count / 4096 + 1);
         // Farther off than the counter reaches: it fires early, and is set again.
         lapic.set_count(u32::try_from(count).unwrap_or(u32::MAX));
     }

@@ -92,59 +92,57 @@ impl<R: Registers> ReferenceClock<R> {
             last = now;
         }
     }
+}
 
-    /// Reads the clock and what `counters` gives at the same moment: the tightest of a few tries, so
-    /// that an SMI or a host's preemption between the two readings does not count.
-    pub fn sample<const N: usize>(
-        &self,
-        mut counters: impl FnMut() -> [u64; N],
-        tsc: impl Fn() -> u64,
-    ) -> Sample<N> {
-        let mut best = None;
-        let mut best_width = u64::MAX;
-        for _ in 0..12 {
+/// A counter, and the TSC at the moment that it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The counter.
+    pub value: u64,
+    /// The TSC.
+    pub tsc: u64,
+}
+
+impl Reading {
+    /// Reads a counter that takes long to read: of some tries the tightest, with the TSC in its middle, so that
+    /// neither an SMI nor a host's preemption in between counts.
+    pub fn take(counter: impl Fn() -> u64, tsc: impl Fn() -> u64) -> Self {
+        const TRIES: usize = 16;
+        let attempt = || {
             let before = tsc();
-            let reference = self.read();
-            let values = counters();
+            let value = counter();
             let width = tsc().wrapping_sub(before);
-            if width < best_width || best.is_none() {
-                best_width = width;
-                best = Some(Sample { reference, values });
+            let middle = before.wrapping_add(width / 2);
+            (width, Self { value, tsc: middle })
+        };
+        let mut best = attempt();
+        for _ in 1..TRIES {
+            let next = attempt();
+            if next.0 < best.0 {
+                best = next;
             }
         }
-        best.unwrap_or(Sample {
-            reference: 0,
-            values: [0; N],
-        })
+        best.1
     }
-}
 
-/// Counters read at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<const N: usize> {
-    /// The reference clock.
-    pub reference: u64,
-    /// The counters to be measured, all counting up.
-    pub values: [u64; N],
-}
+    /// TSC ticks and ticks of the counter, of `bits` bits, from `earlier` on.
+    fn since(&self, earlier: &Self, bits: u32) -> (u64, u64) {
+        (
+            self.tsc.wrapping_sub(earlier.tsc),
+            wrapped_difference(self.value, earlier.value, bits),
+        )
+    }
 
-impl<const N: usize> Sample<N> {
-    /// Frequencies between `earlier` and this sample, if the reference wrapped at most once and a counter
-    /// advanced; `bits` are the widths of the counters.
-    pub fn frequencies<R: Registers>(
-        &self,
-        earlier: &Self,
-        clock: &ReferenceClock<R>,
-        bits: [u32; N],
-    ) -> [Option<u64>; N] {
-        let reference = wrapped_difference(self.reference, earlier.reference, clock.bits());
-        core::array::from_fn(|n| {
-            measured_frequency(
-                wrapped_difference(self.values[n], earlier.values[n], bits[n]),
-                reference,
-                clock.frequency(),
-            )
-        })
+    /// Frequency of the TSC, by a counter of known frequency that wrapped at most once since `earlier`.
+    pub fn tsc_frequency(&self, earlier: &Self, bits: u32, counter_hz: u64) -> Option<u64> {
+        let (tsc, ticks) = self.since(earlier, bits);
+        measured_frequency(tsc, ticks, counter_hz)
+    }
+
+    /// Frequency of the counter, by a TSC of known frequency.
+    pub fn counter_frequency(&self, earlier: &Self, bits: u32, tsc_hz: u64) -> Option<u64> {
+        let (tsc, ticks) = self.since(earlier, bits);
+        measured_frequency(ticks, tsc, tsc_hz)
     }
 }
 
@@ -344,43 +342,51 @@ mod tests {
 
     #[test]
     fn frequencies_across_the_wrap() {
-        let model = model(10_000_000, 1);
-        let clock = ReferenceClock::Hpet(Hpet::start(&model).unwrap());
-        let first = Sample {
-            reference: 0xffff_ff00,
-            values: [1000, 0xffff_0000],
+        let first = Reading {
+            value: 0xffff_ff00,
+            tsc: 1000,
         };
-        let second = Sample {
-            reference: 999_744,
-            values: [30_001_000, 0x9_0000],
+        let second = Reading {
+            value: 999_744,
+            tsc: 30_001_000,
         };
         // A million ticks of 10 ns: 10 ms.
         assert_eq!(
-            second.frequencies(&first, &clock, [64, 32]),
-            [Some(3_000_000_000), Some(65_536_000)]
+            second.tsc_frequency(&first, 32, 100_000_000),
+            Some(3_000_000_000)
         );
-        assert_eq!(first.frequencies(&first, &clock, [64, 32]), [None, None]);
+        assert_eq!(
+            second.counter_frequency(&first, 32, 3_000_000_000),
+            Some(100_000_000)
+        );
+        assert_eq!(first.tsc_frequency(&first, 32, 100_000_000), None);
     }
 
     #[test]
-    fn sample_takes_the_tightest_try() {
-        let model = model(10_000_000, 1);
-        let clock = ReferenceClock::Hpet(Hpet::start(&model).unwrap());
-        let widths = [500, 400, 10, 300, 600];
-        let reads = Cell::new(0usize);
+    fn a_reading_is_the_tightest_try() {
+        // The third try takes 10 ticks, from 1,000,000 on; the others more.
+        let widths = |n: usize| if n == 2 { 10 } else { 400 + n as u64 };
+        let calls = Cell::new(0usize);
         let tsc = || {
-            let n = reads.get();
-            reads.set(n + 1);
-            if n % 2 == 0 { 0 } else { widths[n / 2] }
+            let n = calls.replace(calls.get() + 1);
+            let start = (n / 2) as u64 * 500_000;
+            if n.is_multiple_of(2) {
+                start
+            } else {
+                start + widths(n / 2)
+            }
         };
-        let calls = Cell::new(0);
-        let sample = clock.sample(
-            || {
-                calls.set(calls.get() + 1);
-                [calls.get()]
-            },
-            tsc,
+        let reads = Cell::new(0);
+        let counter = || {
+            reads.set(reads.get() + 1);
+            reads.get()
+        };
+        assert_eq!(
+            Reading::take(counter, tsc),
+            Reading {
+                value: 3,
+                tsc: 1_000_005
+            }
         );
-        assert_eq!(sample.values, [3]);
     }
 }
