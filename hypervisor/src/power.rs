@@ -97,7 +97,7 @@ pub fn reboot() -> ! {
     irq::stop_other_cpus();
     let reset = WAYS.get().and_then(|ways| ways.reset);
     power::reset(reset, &CpuPorts, time::delay_ns);
-    platform_cpu::halt_forever()
+    platform_cpu::triple_fault()
 }
 
 /// After a crash: resets the machine, or with `noreboot` stops with everything on the screen.

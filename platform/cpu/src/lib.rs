@@ -39,7 +39,7 @@ mod traps;
 pub mod xsave;
 
 pub use entry::{GuestFrame, enter_guest};
-pub use idle::{halt_forever, halt_until_interrupt};
+pub use idle::{halt_forever, halt_until_interrupt, triple_fault};
 pub use layout::MAX_CPUS;
 pub use percpu::cpu_id;
 pub use traps::read_fault_address;

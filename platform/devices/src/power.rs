@@ -73,7 +73,7 @@ pub struct ResetPort {
 }
 
 /// Resets the machine: the FADT's way, the chipset's, the keyboard controller's. Returns only if none
-/// worked; the caller then gives up its interrupt table (`platform_cpu`'s triple fault).
+/// worked: what is left then is `platform_cpu::triple_fault`.
 pub fn reset(fadt: Option<ResetPort>, ports: &impl Ports, mut delay_ns: impl FnMut(u64)) {
     if let Some(register) = fadt {
         ports.outb(register.port, register.value);
