@@ -119,7 +119,7 @@ pub(crate) fn unattended(
     let (sender, events) = mpsc::channel();
     let mut listeners = Vec::new();
     for name in ["console", "script", "monitor"] {
-        let path = directory.join(name);
+        let path = directory.join(&format!("{name}.socket"));
         listeners.push(
             UnixListener::bind(&path)
                 .with_context(|| format!("cannot listen at {}", path.display()))?,

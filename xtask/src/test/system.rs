@@ -133,25 +133,83 @@ fn case(listed: &Listed, combination: &Combination, hypervisor: Option<&str>) ->
     })
 }
 
-/// Runs a script to success.
+/// What a script's comments ask of its run.
+struct Expectations {
+    /// `# expect-status: N`, else 0: of `cargo xtask dom0`.
+    status: i32,
+    /// `# expect-console: TEXT`: each stands on the console, after the one before.
+    console: Vec<String>,
+}
+
+fn expectations(script: &str) -> Result<Expectations> {
+    let all = |key: &str| -> Vec<String> {
+        script
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("# expect-")?
+                    .strip_prefix(key)?
+                    .strip_prefix(": ")
+            })
+            .map(str::to_owned)
+            .collect()
+    };
+    let status = match all("status").first() {
+        Some(status) => status.parse().context("# expect-status")?,
+        None => 0,
+    };
+    Ok(Expectations {
+        status,
+        console: all("console"),
+    })
+}
+
+/// Runs a script, which has to end as it says itself.
 fn run(options: &dom0::Options) -> Result<Verdict> {
     let directory = RunDirectory::new()?;
+    let path = options
+        .script
+        .as_ref()
+        .context("a system test has a script")?;
+    let expected = expectations(&fs::read_to_string(path)?)?;
     let outcome = dom0::run_script(options, &directory, false)?;
-    if let Some(complaint) = dom0::complaint(&outcome) {
-        return Ok(Verdict::failed(&complaint, &outcome));
+    let status = dom0::exit_status(&outcome);
+    if status != expected.status {
+        let complaint = dom0::complaint(&outcome);
+        let reason = format!(
+            "the status is {status}, not {}{}",
+            expected.status,
+            complaint.map_or(String::new(), |complaint| format!(": {complaint}"))
+        );
+        return Ok(Verdict::failed(&reason, &outcome));
     }
-    match outcome.status {
-        Some(0) => Ok(Verdict::passed(&outcome)),
-        status => Ok(Verdict::failed(
-            &format!("the script's status is {status:?}"),
-            &outcome,
-        )),
+    let mut rest = outcome.console.as_str();
+    for text in &expected.console {
+        match rest.split_once(text.as_str()) {
+            Some((_, after)) => rest = after,
+            None => {
+                let reason = format!("the console lacks “{text}”");
+                return Ok(Verdict::failed(&reason, &outcome));
+            }
+        }
     }
+    Ok(Verdict::passed(&outcome))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{cases, combinations};
+    use super::{cases, combinations, expectations};
+
+    #[test]
+    fn a_script_says_what_it_expects() {
+        let text = "#!/bin/sh\n# expect-status: 125\n# expect-console: a: b\n# expect-console: c\n";
+        let expected = expectations(text).unwrap();
+        assert_eq!(
+            (expected.status, expected.console),
+            (125, vec!["a: b".to_owned(), "c".to_owned()])
+        );
+        assert_eq!(expectations("exit 1\n").unwrap().status, 0);
+        assert!(expectations("# expect-status: x\n").is_err());
+    }
 
     #[test]
     fn the_list_parses() {
