@@ -27,10 +27,9 @@ const INTERRUPT_FRAMES: (u64, u64) = (0xfee00, 0xfeeff);
 /// AMD's HyperTransport addresses, which are no memory: frames of 0xfd00000000 to 0xffffffffff.
 const HYPERTRANSPORT_FRAMES: (u64, u64) = (0xfd0_0000, 0xfff_ffff);
 
-/// Ports and frames of devices that the hypervisor drives, and frames that it only protects from writes.
+/// Ports of devices that the hypervisor drives, and frames of such that domains may read.
 struct OwnDevices {
     ports: RangeSet<16>,
-    denied: RangeSet<32>,
     read_only: RangeSet<64>,
 }
 
@@ -38,7 +37,6 @@ static OWN: SpinLock<OwnDevices> = SpinLock::new(
     ranks::OWN_DEVICES,
     OwnDevices {
         ports: RangeSet::new(),
-        denied: RangeSet::new(),
         read_only: RangeSet::new(),
     },
 );
@@ -48,14 +46,6 @@ pub fn keep_ports(first: u16, count: u16) {
     let last = u64::from(first) + u64::from(count.saturating_sub(1));
     if OWN.lock().ports.insert(first.into(), last).is_err() {
         log::error!("too many devices of the hypervisor: port {first:#x} is not protected");
-    }
-}
-
-/// Keeps the frames from `first` on from all domains: a device that the hypervisor drives.
-pub fn keep_frames(first: Mfn, count: u64) {
-    let last = first.raw().saturating_add(count.saturating_sub(1));
-    if OWN.lock().denied.insert(first.raw(), last).is_err() {
-        log::error!("too many devices of the hypervisor: frame {:#x} is not protected", first.raw());
     }
 }
 
@@ -72,11 +62,6 @@ pub struct IoAccess {
 }
 
 impl IoAccess {
-    /// No device.
-    pub fn none() -> Self {
-        Self::new(Permissions::none())
-    }
-
     /// All of the machine but what the hypervisor drives itself. Made after the console is set up.
     pub fn hardware_domain() -> Self {
         let mut permissions = Permissions::all();
@@ -110,22 +95,13 @@ impl IoAccess {
         ports.contains(first.into(), last.into())
     }
 
-    /// Whether the interrupt is the domain's.
-    pub fn permits_interrupt(&self, number: u32) -> bool {
-        let interrupts = &self.permissions.lock().interrupts;
-        interrupts.contains(number.into(), number.into())
-    }
-
     /// What the domain may do with a frame that is no RAM.
     pub fn device_memory(&self, frame: Mfn) -> FrameAccess {
         let frame = frame.raw();
         if !self.permissions.lock().frames.contains(frame, frame) {
             return FrameAccess::Denied;
         }
-        let own = OWN.lock();
-        if own.denied.contains(frame, frame) {
-            FrameAccess::Denied
-        } else if own.read_only.contains(frame, frame) {
+        if OWN.lock().read_only.contains(frame, frame) {
             FrameAccess::ReadOnly
         } else {
             FrameAccess::Full
@@ -135,10 +111,5 @@ impl IoAccess {
     /// Whether the domain has any device, so that caches matter to it.
     pub fn has_devices(&self) -> bool {
         self.permissions.lock().has_devices()
-    }
-
-    /// Changes the permissions.
-    pub fn update<T>(&self, change: impl FnOnce(&mut Permissions) -> T) -> T {
-        change(&mut self.permissions.lock())
     }
 }

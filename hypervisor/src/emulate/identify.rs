@@ -15,9 +15,6 @@ use crate::time;
 /// The processor that the hypervisor runs on.
 static HOST: Once<CpuidPolicy> = Once::new();
 
-/// ARCH_CAPABILITIES.
-const ARCH_CAPABILITIES: u32 = 0x10a;
-
 /// The leaves of the host.
 pub fn host() -> &'static CpuidPolicy {
     loop {
@@ -47,12 +44,16 @@ impl DomainState {
     pub fn new(is_hardware: bool) -> Self {
         let host = host();
         let arch_capabilities = if host.features().has(ARCH_CAPS) {
-            msr::read(ARCH_CAPABILITIES).unwrap_or(0)
+            msr::read(x86_defs::msr::ARCH_CAPABILITIES).unwrap_or(0)
         } else {
             0
         };
         let support = Support {
-            xcr0: if xsave::xcr0() == 0 { 0 } else { xsave::features() },
+            xcr0: if xsave::xcr0() == 0 {
+                0
+            } else {
+                xsave::features()
+            },
             fsgsbase: control::read_cr4() & Cr4::FSGSBASE.bits() != 0,
             invariant_tsc: is_hardware && time::tsc_is_stable(),
             arch_capabilities,

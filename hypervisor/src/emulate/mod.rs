@@ -163,6 +163,10 @@ fn carry_out(
             });
         }
         PrivilegedOp::Cpuid => {
+            // The guest's kernel may want its programs' to fault.
+            if !context.state.in_kernel && context.state.msrs.cpuid_faulting {
+                return Ok(Carried::Refused);
+            }
             identify::cpuid(context, false);
             return Ok(Carried::Done);
         }

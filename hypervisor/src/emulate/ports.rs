@@ -14,9 +14,9 @@ use platform_devices::rtc;
 use privileged_ops::{Gpr, Mode, Port, Register, Segment, Width};
 use xen_abi::vm_assist::TYPE_ARCHITECTURAL_IOPL;
 
+use super::Carried;
 use super::code::Code;
 use super::registers::Registers;
-use super::Carried;
 use crate::context::Context;
 use crate::domain::Domain;
 use crate::{irq, ranks};
@@ -150,15 +150,23 @@ pub(super) fn output_string(
     }
     let domain = context.domain;
     let base = privileged_ops::Registers::segment_base(&Registers(context.regs), segment);
-    string(context, Gpr::RSI, base, width, repeat, narrow, |at, bytes| {
-        guest::copy_from(bytes, at)?;
-        let mut data = [0; 4];
-        for (to, from) in data.iter_mut().zip(bytes.iter()) {
-            *to = *from;
-        }
-        write(domain, port, width, u32::from_le_bytes(data));
-        Ok(())
-    })
+    string(
+        context,
+        Gpr::RSI,
+        base,
+        width,
+        repeat,
+        narrow,
+        |at, bytes| {
+            guest::copy_from(bytes, at)?;
+            let mut data = [0; 4];
+            for (to, from) in data.iter_mut().zip(bytes.iter()) {
+                *to = *from;
+            }
+            write(domain, port, width, u32::from_le_bytes(data));
+            Ok(())
+        },
+    )
 }
 
 /// Runs the rounds of a string instruction; each is given the address in memory and room for the data.
