@@ -12,7 +12,7 @@ type_keys '\001\001\001'
 type_keys 'h'
 type_keys 'q'
 type_keys '\001\001\001'
-(sleep 3; host-keys back; host-keys "$(printf 'here\r')"; host-keys "$(printf '\r')") &
+(sleep 3; host-keys back; host-keys "$(printf 'here\r')") &
 IFS= read -r -t 20 line < /dev/hvc0
 echo "read from the console: '$line'"
 [ "$line" = backhere ]

@@ -378,7 +378,7 @@ impl Watch<'_> {
                 (None, 0x1e) => self.directive = Some(Vec::new()),
                 (None, _) => out.push(byte),
                 (Some(line), b'\n') => {
-                    let line = String::from_utf8_lossy(line).trim().to_owned();
+                    let line = String::from_utf8_lossy(line).into_owned();
                     self.directive = None;
                     self.obey(&line)?;
                 }
