@@ -199,30 +199,53 @@ fn table_stop(error: TypeError) -> Stop {
 /// `mmu_update`: writes page-table entries, and entries of the machine-to-physical table.
 #[inline]
 pub fn mmu_update(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
-    let list = match start::<MmuUpdate>(context, frame) {
-        Ok(list) => list,
-        Err(outcome) => return outcome,
-    };
-    let foreign = frame.args[3] as u32;
-    // The high half names the tables' domain plus one; 0 is the caller.
+    if frame.args[3] as u32 != u32::from(DOMID_SELF) {
+        return update_foreign(context, frame);
+    }
+    let own = context.domain.id();
+    update_list(context, frame, own, own)
+}
+
+/// `mmu_update` that names a domain: the high half of the argument is the tables' plus one (0 is the caller), the low
+/// half the frames'.
+#[cold]
+fn update_foreign(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [at, count, _, foreign, ..] = frame.args;
+    if count as u32 == PREEMPTED && at == 0 {
+        // There is only a result in the argument.
+        return update_list(context, frame, DOMID_SELF, DOMID_SELF);
+    }
+    let own = context.domain.id();
     let tables = match (foreign >> 16) as u16 {
-        0 => Some(Subject::own(context.domain.id())),
-        domid if domid - 1 == context.domain.id() => Some(Subject::own(domid - 1)),
+        0 => Some(Subject::own(own)),
+        domid if domid - 1 == own => Some(Subject::own(own)),
         domid => Subject::find(domid - 1),
     };
     let Some(tables) = tables else {
         return errno(Errno::EINVAL);
     };
-    let frames = match Subject::of_frames(context, foreign as u16) {
-        Ok(frames) => frames,
-        Err(error) => return errno(error),
+    match Subject::of_frames(context, foreign as u16) {
+        Ok(frames) => update_list(context, frame, tables.id, frames.id),
+        Err(error) => errno(error),
+    }
+}
+
+fn update_list(
+    context: &mut Context<'_>,
+    frame: &CallFrame,
+    tables: DomId,
+    frames: DomId,
+) -> Outcome {
+    let list = match start::<MmuUpdate>(context, frame) {
+        Ok(list) => list,
+        Err(outcome) => return outcome,
     };
     let mut update = Update {
         owners: Owners {
-            table: tables.id,
-            page: frames.id,
+            table: tables,
+            page: frames,
         },
-        permission: Update::permission(context, tables.id, frames.id),
+        permission: Update::permission(context, tables, frames),
         locked: None,
     };
     let mut budget = Budget::new(BUDGET);
