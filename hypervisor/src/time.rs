@@ -386,12 +386,6 @@ pub fn set_wall_clock(seconds: u64, nanoseconds: u32, system_time: u64) -> Resul
     Ok(())
 }
 
-/// Wall clock now, in nanoseconds since 1970.
-pub fn wall_clock() -> u64 {
-    let at_zero = *WALL_CLOCK.lock();
-    at_zero.saturating_add(now())
-}
-
 /// Publishes the wall clock to a domain, in its shared info page.
 pub fn update_wall_clock(domain: &Domain) {
     // The lock is held throughout: two updates must not mix.

@@ -19,11 +19,6 @@ pub fn count(domain: &Domain) -> u32 {
     }
 }
 
-/// Number of lines (GSIs).
-pub fn line_count() -> u32 {
-    TABLE.lock().lines.len() as u32
-}
-
 impl Table {
     fn mapped(&mut self, number: u32) -> Result<&mut Pirq, Errno> {
         self.pirqs

@@ -62,6 +62,8 @@ pub struct Uart16550<P = CpuPorts> {
     ports: P,
     base: u16,
     interrupts: bool,
+    /// The transmitter's interrupt is on.
+    transmit_interrupt: bool,
     /// The last wait for the transmitter ran into its bound: do not wait again until it is seen ready.
     stuck: bool,
     ring: [u8; RING],
@@ -83,6 +85,7 @@ impl<P: Ports> Uart16550<P> {
             ports,
             base: port.io_base,
             interrupts: false,
+            transmit_interrupt: false,
             stuck: false,
             ring: [0; RING],
             head: 0,
@@ -191,11 +194,12 @@ impl<P: Ports> Uart16550<P> {
         }
     }
 
-    fn set_transmit_interrupt(&self, on: bool) {
-        self.write_register(
-            INTERRUPT_ENABLE,
-            ENABLE_RECEIVE | if on { ENABLE_TRANSMIT } else { 0 },
-        );
+    fn set_transmit_interrupt(&mut self, on: bool) {
+        if on != self.transmit_interrupt {
+            self.transmit_interrupt = on;
+            let transmit = if on { ENABLE_TRANSMIT } else { 0 };
+            self.write_register(INTERRUPT_ENABLE, ENABLE_RECEIVE | transmit);
+        }
     }
 
     /// Goes over to interrupts; the caller has routed the port's line.
@@ -203,7 +207,8 @@ impl<P: Ports> Uart16550<P> {
         self.flush();
         self.write_register(MODEM_CONTROL, DTR_RTS | OUT2);
         self.interrupts = true;
-        self.set_transmit_interrupt(false);
+        self.transmit_interrupt = false;
+        self.write_register(INTERRUPT_ENABLE, ENABLE_RECEIVE);
         // What is pending now would keep an edge-triggered line from rising.
         let _ = self.read_register(INTERRUPT_IDENT);
         let _ = self.read_register(LINE_STATUS);
@@ -214,6 +219,7 @@ impl<P: Ports> Uart16550<P> {
     pub fn disable_interrupts(&mut self) {
         self.write_register(INTERRUPT_ENABLE, 0);
         self.interrupts = false;
+        self.transmit_interrupt = false;
         self.flush();
     }
 
