@@ -23,7 +23,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     problems.report();
 
     let memory = platform_memory::init(boot).unwrap_or_else(|error| stop(format_args!("{error}")));
-    mm::init(&memory);
+    mm::init(&memory, &boot.memory_map);
     hypercall::memory::set_machine_map(&boot.memory_map);
     match boot.video {
         Some(Video::Text { address, .. }) => console::init_screen(config, address),

@@ -27,8 +27,8 @@ pub use table_write::emulate_table_write;
 pub use walk::{Leaf, walk_to_l1};
 
 /// Takes over memory from boot. Once, before anything else of this module is used.
-pub fn init(memory: &platform_memory::MemoryInit) {
-    pages::init(memory);
+pub fn init(memory: &platform_memory::MemoryInit, map: &boot_info::MemoryMap) {
+    pages::init(memory, map);
     flush::init();
     descriptors::init();
 }

@@ -6,6 +6,7 @@
 use core::sync::atomic::Ordering;
 
 use addr::Mfn;
+use boot_info::MemoryMap;
 use frames::{Allocator, FrameList, FrameTable, Lent, OldContent, PageRef, ReadyChunk, Stamp};
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::{DirectMap, MemoryInit, m2p};
@@ -22,17 +23,51 @@ static ALLOCATOR: SpinLock<Allocator<'static>> =
 /// Any address.
 const ANY_ADDRESS: u32 = 64;
 
+/// The first MiB is device memory by tradition, RAM or not: domain 0 looks for tables of the firmware there.
+const FIRST_RAM: u64 = (1 << 20) / addr::PAGE_SIZE;
+
 /// Takes over memory from boot: the table and the free frames. Once.
-pub fn init(memory: &MemoryInit) {
+pub(super) fn init(memory: &MemoryInit, map: &MemoryMap) {
     if TABLE.set(memory.frame_table).is_err() {
         return;
     }
-    // What is neither given to the allocator nor device memory is the hypervisor's.
+    reserve_used(memory, map);
     ALLOCATOR.lock().set_table(memory.frame_table);
     for (first, count) in memory.free.iter() {
         add_frames(first, count);
     }
     platform_memory::set_page_source(&HeapPages);
+}
+
+/// Makes all RAM that is not free the hypervisor's: a frame that the table knows nothing of would pass for device
+/// memory.
+fn reserve_used(memory: &MemoryInit, map: &MemoryMap) {
+    let table = memory.frame_table;
+    let free = || {
+        memory
+            .free
+            .iter()
+            .map(|(first, count)| first.raw()..first.raw() + count)
+    };
+    for (first, count) in map.ram_frames() {
+        let end = (first.raw() + count).min(table.len() as u64);
+        let mut frame = first.raw().max(FIRST_RAM);
+        while frame < end {
+            if let Some(range) = free().find(|range| range.contains(&frame)) {
+                frame = range.end;
+                continue;
+            }
+            let next = free()
+                .map(|range| range.start)
+                .filter(|start| *start > frame)
+                .min()
+                .map_or(end, |start| start.min(end));
+            for used in frame..next {
+                table.reserve(Mfn::new(used));
+            }
+            frame = next;
+        }
+    }
 }
 
 /// The frame table.

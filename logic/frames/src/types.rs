@@ -78,6 +78,8 @@ pub enum TypeError {
     NotOwned,
     /// The frame is in use as something else.
     Conflict,
+    /// A page that a table maps is not the domain's, or in use as something else.
+    MappedPage,
     /// An entry has bits that a guest may not set.
     ForbiddenBits,
     /// The domain may not map this device memory.

@@ -30,8 +30,10 @@ use crate::table::{FrameTable, PageRef, get_reference};
 use crate::types::{Dropped, PageType, Pending, RootRef, TypeError, TypedRef, Work, progress};
 use crate::{ENTRIES, is_hypervisor_slot};
 
-/// Units of budget that a whole L1 table costs.
-const L1_UNITS: u32 = 64;
+/// Units of budget that an L1 table costs: to look for its entries, and for each two of them. (A unit is an entry
+/// of a higher table, with another table behind it.)
+const L1_UNITS: u32 = 16;
+const ENTRIES_PER_UNIT: u32 = 2;
 
 /// Checks page tables on behalf of guests. Cheap to make: two pointers.
 #[derive(Debug)]
@@ -449,8 +451,10 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
     ) -> Result<(), (TypeError, usize)> {
         let view = self.env.view(frame);
         let mut next = start;
+        let mut present = 0;
         while let Some((index, entry)) = next_present(view, next) {
             next = index + 1;
+            present += 1;
             let adjusted = self
                 .get_mapping(entry, owner, owner)
                 .map_err(|error| (error, index))?;
@@ -458,7 +462,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
                 view.write(index, adjusted.0);
             }
         }
-        work.did(L1_UNITS);
+        work.did(L1_UNITS + present / ENTRIES_PER_UNIT);
         Ok(())
     }
 
@@ -589,6 +593,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
     ) -> Result<(), TypeError> {
         let view = self.env.view(frame);
         let mut end = checked;
+        let mut present = 0;
         while let Some((index, entry)) = last_present(view, end) {
             end = index;
             if page_type == PageType::L4 && is_hypervisor_slot(index) {
@@ -596,6 +601,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
             }
             if page_type == PageType::L1 {
                 self.put_mapping(entry);
+                present += 1;
                 continue;
             }
             let left = if work.must_stop() {
@@ -613,7 +619,7 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
             }
         }
         if page_type == PageType::L1 {
-            work.did(L1_UNITS);
+            work.did(L1_UNITS + present / ENTRIES_PER_UNIT);
         }
         self.table.stamp(info);
         // Release: pairs with the acquire of whoever takes another type.
@@ -653,7 +659,12 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
 
     #[inline]
     pub(crate) fn check_mapping_bits(&self, entry: Entry, owner: u16) -> Result<(), TypeError> {
-        if entry.0 & (Entry::GRANT | self.env.reserved_bits()) != 0
+        let reserved = entry.0 & (Entry::GRANT | self.env.reserved_bits());
+        if reserved != 0 && reserved & !Entry::FRAME == 0 {
+            // As on Xen: beyond all addresses there are devices that nobody may have.
+            return Err(TypeError::IoDenied);
+        }
+        if reserved != 0
             || (entry.0 & Entry::CACHE != 0 && !self.env.may_set_cache_attributes(owner))
         {
             return Err(TypeError::ForbiddenBits);
