@@ -1,7 +1,8 @@
 //! The image's own symbol table, for backtraces: fills the section `.symbols` that the image reserves.
 //!
 //! Format, little-endian: count (u32); count × (offset of a function from the image's base (u32), offset of
-//! its name from the start of the names (u32)), sorted by the first; names, each ended by a NUL.
+//! its name from the start of the table (u32)), sorted by the first; names, each ended by a NUL. The reader is
+//! `platform/cpu/src/symbols.rs`.
 
 use std::collections::BTreeMap;
 
@@ -53,10 +54,11 @@ pub(crate) fn fill(mut elf: Vec<u8>) -> Result<Vec<u8>> {
 
 fn encode(functions: &BTreeMap<u32, String>) -> Result<Vec<u8>> {
     let mut table = u32::try_from(functions.len())?.to_le_bytes().to_vec();
+    let names_start = 4 + 8 * functions.len();
     let mut names = Vec::new();
     for (offset, name) in functions {
         table.extend_from_slice(&offset.to_le_bytes());
-        table.extend_from_slice(&u32::try_from(names.len())?.to_le_bytes());
+        table.extend_from_slice(&u32::try_from(names_start + names.len())?.to_le_bytes());
         names.extend_from_slice(name.as_bytes());
         names.push(0);
     }
@@ -74,7 +76,7 @@ mod tests {
     fn layout() {
         let functions = BTreeMap::from([(0x20, "b".to_owned()), (0x10, "start".to_owned())]);
         let mut expected = vec![2, 0, 0, 0];
-        expected.extend([0x10, 0, 0, 0, 0, 0, 0, 0, 0x20, 0, 0, 0, 6, 0, 0, 0]);
+        expected.extend([0x10, 0, 0, 0, 20, 0, 0, 0, 0x20, 0, 0, 0, 26, 0, 0, 0]);
         expected.extend(b"start\0b\0");
         assert_eq!(encode(&functions).unwrap(), expected);
     }
