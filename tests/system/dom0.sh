@@ -97,7 +97,7 @@ difference=$((clock_span - rtc_span))
 difference=$(($(date +%s) - $(rtc)))
 [ ${difference#-} -le 2 ] || fail "clock and RTC are $difference s apart"
 
-problems=$(dmesg | grep -E 'BUG:|WARNING:|Oops|soft lockup|hung task|nobody cared|timed out waiting|exception Emask')
+problems=$(dmesg | grep -E 'BUG:|WARNING: CPU|Oops|soft lockup|hung task|nobody cared|timed out waiting|exception Emask')
 [ -z "$problems" ] || fail "the kernel complains: $problems"
 [ $failures = 0 ] && echo "all well"
 exit $failures
