@@ -140,11 +140,6 @@ pub enum PvProblem {
     },
     /// A required feature that nobody knows.
     UnknownFeature,
-    /// A required feature that the hypervisor does not have.
-    MissingFeature {
-        /// Its number.
-        feature: u32,
-    },
     /// Not made for domain 0.
     NotForDom0,
 }
@@ -252,9 +247,6 @@ impl fmt::Display for PvProblem {
                 write!(f, "{what} at {address:#x} is out of bounds")
             }
             Self::UnknownFeature => f.write_str("it requires a feature of unknown name"),
-            Self::MissingFeature { feature } => {
-                write!(f, "it requires feature {feature}, which is not offered")
-            }
             Self::NotForDom0 => f.write_str("its notes do not say that it can be domain 0"),
         }
     }

@@ -17,7 +17,8 @@ const HOLE_END: u64 = 0xffff_8800_0000_0000;
 pub struct Features {
     /// What the kernel can make use of, or can live with.
     pub supported: u32,
-    /// What it cannot live without.
+    /// What it cannot live without. Linux names `writable_page_tables` here, which no hypervisor offers to
+    /// paravirtual guests, so that nobody refuses a kernel by it.
     pub required: u32,
     /// Whether the kernel lists all that it supports (`SUPPORTED_FEATURES`): then what is missing there,
     /// it does not support.
@@ -291,16 +292,6 @@ impl<'a> PvKernel<'a> {
             bytes: segment.bytes,
             memory_size: segment.memory_size,
         })
-    }
-
-    /// Whether all that the kernel requires is among the features that are `offered`.
-    pub fn check_features(&self, offered: u32) -> Result<(), PvProblem> {
-        match self.features.required & !offered {
-            0 => Ok(()),
-            missing => Err(PvProblem::MissingFeature {
-                feature: missing.trailing_zeros(),
-            }),
-        }
     }
 
     /// Whether the kernel may be domain 0. One that does not list what it supports is believed.
