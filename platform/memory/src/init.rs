@@ -261,7 +261,17 @@ pub fn init(info: &BootInfo) -> Result<MemoryInit, InitError> {
     // SAFETY: the frames were free, and are in the direct map.
     unsafe { m2p::init(DIRECT_MAP + (m2p_frame << 12), m2p_bytes / 8) };
     let frame_table = make_frame_table(end, &mut free)?;
-    for page in image.clone() {
+    // RAM that is not free is the hypervisor's (image, page tables, frame table, M2P, blocks), or a module's until
+    // that is given up: a frame that the table did not know as RAM would be a device to guests.
+    let mut kept = FreeRanges::new();
+    for (first, count) in info.memory_map.ram_frames() {
+        kept.add(first.raw(), (first.raw() + count).min(end));
+    }
+    kept.remove(0, LOW_FRAMES);
+    for (first, end) in free.iter() {
+        kept.remove(first, end);
+    }
+    for page in kept.iter().flat_map(|(first, end)| first..end).chain(image) {
         frame_table.reserve(Mfn::new(page));
     }
     Ok(MemoryInit {
