@@ -231,11 +231,11 @@ fn forbidden_bits_are_refused_on_every_path() {
             }
         }
         let before = machine.read_entry(mfn(19), 3);
-        for bits in [Entry::GRANT, 1 << 51] {
-            assert_eq!(
-                set(validator, 19, 3, Entry(before | bits)),
-                Err(TypeError::ForbiddenBits)
-            );
+        for (bits, error) in [
+            (Entry::GRANT, TypeError::ForbiddenBits),
+            (1 << 51, TypeError::IoDenied),
+        ] {
+            assert_eq!(set(validator, 19, 3, Entry(before | bits)), Err(error));
         }
         for slot in HYPERVISOR_SLOTS {
             assert_eq!(
@@ -309,7 +309,7 @@ fn another_domains_frames_need_to_be_named() {
         // A table with it does not pass as the domain's own any more once it is undone.
         unpin(validator, 16).unwrap();
         assert_eq!(counts(validator, 32), (1, PageType::Writable, 0));
-        assert_eq!(pin(validator, 16, 4), Err(TypeError::NotOwned));
+        assert_eq!(pin(validator, 16, 4), Err(TypeError::MappedPage));
     });
 }
 

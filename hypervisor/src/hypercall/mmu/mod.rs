@@ -192,6 +192,7 @@ fn table_stop(error: TypeError) -> Stop {
     match error {
         TypeError::Preempted => Stop::Preempted,
         TypeError::IoDenied => Stop::Failed(Errno::EPERM),
+        TypeError::MappedPage => Stop::Failed(Errno::EBUSY),
         _ => Stop::Failed(Errno::EINVAL),
     }
 }
