@@ -20,11 +20,14 @@ extern crate std;
 
 mod allocator;
 mod atomic;
+mod check;
 mod clock;
 mod descriptor;
 mod entry;
 mod environment;
 mod info;
+mod linear;
+mod mapping;
 mod modify;
 mod table;
 mod types;

@@ -8,6 +8,9 @@
 //! TLBs hold every writable translation since their last flush. The reference also says which
 //! operations have to be refused, and a call in the smallest pieces has to end where the whole one does.
 
+mod reference;
+mod state;
+
 use core::cell::Cell;
 use std::collections::{HashSet, VecDeque};
 use std::vec::Vec;
@@ -17,10 +20,11 @@ use core::sync::atomic::Ordering::Relaxed;
 use hypercall::Budget;
 
 use crate::clock::{Epoch, Stamp};
-use crate::info::{count, kind};
+use crate::info::count;
 use crate::table::owner_bits;
-use crate::types::progress;
 use crate::*;
+use reference::{Verdict, judge};
+use state::{State, check};
 
 const DOMAIN: u16 = 1;
 const FRAMES: usize = 3;
@@ -29,146 +33,6 @@ const SLOTS: usize = 1;
 const VCPUS: usize = 2;
 /// The vCPU whose calls have the smallest budget.
 const INTERRUPTED: usize = 1;
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-struct State {
-    count: [u64; FRAMES],
-    kind: [u64; FRAMES],
-    linear: [i32; FRAMES],
-    entries: [[u64; SLOTS]; FRAMES],
-    roots: [Option<u8>; VCPUS],
-    pending: [Vec<u8>; VCPUS],
-    /// Frames of which a vCPU may hold a writable translation, as bits.
-    tlb: [u8; VCPUS],
-    /// Stamps, epochs and the clock, by rank: only their order matters.
-    stamps: [u64; FRAMES],
-    epochs: [u64; VCPUS],
-    now: u64,
-}
-
-impl State {
-    fn initial() -> Self {
-        let allocated = count::RAM | count::ALLOCATED | owner_bits(DOMAIN) | 1;
-        Self {
-            count: [allocated; FRAMES],
-            kind: [0; FRAMES],
-            linear: [0; FRAMES],
-            entries: [[0; SLOTS]; FRAMES],
-            roots: [None; VCPUS],
-            pending: Default::default(),
-            tlb: [0; VCPUS],
-            stamps: [0; FRAMES],
-            epochs: [1; VCPUS],
-            now: 1,
-        }
-    }
-
-    fn page_type(&self, frame: usize) -> PageType {
-        PageType::of(self.kind[frame])
-    }
-
-    fn is_table_in_use(&self, frame: usize) -> bool {
-        self.page_type(frame).level() != 0
-            && self.kind[frame] & kind::VALIDATED != 0
-            && self.kind[frame] as u32 != 0
-    }
-
-    fn is_partial(&self, frame: usize) -> bool {
-        self.kind[frame] & kind::PARTIAL != 0
-    }
-
-    fn is_pinned(&self, frame: usize) -> bool {
-        self.kind[frame] & kind::PINNED != 0
-    }
-
-    fn references(&self, frame: usize) -> u32 {
-        self.count[frame] as u32
-    }
-
-    /// Whether the guest can write to the frame's memory.
-    fn may_write(&self, frame: usize) -> bool {
-        let is_type = matches!(self.page_type(frame), PageType::None | PageType::Writable);
-        !self.is_partial(frame)
-            && self.references(frame) != 0
-            && (is_type || self.kind[frame] as u32 == 0)
-    }
-
-    /// The entries of a table that hold references, with their frames.
-    fn held(&self, frame: usize) -> Vec<Entry> {
-        let end = if self.is_table_in_use(frame) {
-            SLOTS
-        } else if self.is_partial(frame) {
-            progress(self.kind[frame]).min(SLOTS)
-        } else {
-            0
-        };
-        self.entries[frame][..end]
-            .iter()
-            .map(|entry| Entry(*entry))
-            .filter(|entry| entry.is_present())
-            .collect()
-    }
-
-    /// The same state with its frames renumbered in a fixed way: which frame is which does not matter.
-    fn canonical(&self) -> Self {
-        const ORDERS: [[usize; FRAMES]; 6] = [
-            [0, 1, 2],
-            [0, 2, 1],
-            [1, 0, 2],
-            [1, 2, 0],
-            [2, 0, 1],
-            [2, 1, 0],
-        ];
-        ORDERS
-            .iter()
-            .map(|order| self.renumbered(order))
-            .min()
-            .unwrap()
-    }
-
-    /// Frame `frame` becomes `order[frame]`.
-    fn renumbered(&self, order: &[usize; FRAMES]) -> Self {
-        let mut new = self.clone();
-        for (old, to) in order.iter().copied().enumerate() {
-            new.count[to] = self.count[old];
-            new.kind[to] = self.kind[old];
-            new.linear[to] = self.linear[old];
-            new.stamps[to] = self.stamps[old];
-            new.entries[to] = self.entries[old].map(|bits| {
-                let entry = Entry(bits);
-                if !entry.is_present() {
-                    return bits;
-                }
-                let frame = order[entry.frame().raw() as usize] as u64;
-                Entry::new(Mfn::new(frame), bits & !Entry::FRAME).0
-            });
-        }
-        for vcpu in 0..VCPUS {
-            new.roots[vcpu] = self.roots[vcpu].map(|frame| order[usize::from(frame)] as u8);
-            for frame in &mut new.pending[vcpu] {
-                *frame = order[usize::from(*frame)] as u8;
-            }
-            new.tlb[vcpu] = (0..FRAMES)
-                .filter(|frame| self.tlb[vcpu] >> frame & 1 != 0)
-                .fold(0, |bits, frame| bits | 1 << order[frame]);
-        }
-        new
-    }
-
-    /// Ranks instead of times.
-    fn normalised(mut self) -> Self {
-        let mut times: Vec<u64> = self.stamps.to_vec();
-        times.extend(self.epochs);
-        times.push(self.now);
-        times.sort_unstable();
-        times.dedup();
-        let rank = |time: &mut u64| *time = times.binary_search(time).unwrap() as u64 + 1;
-        self.stamps.iter_mut().for_each(rank);
-        self.epochs.iter_mut().for_each(rank);
-        rank(&mut self.now);
-        self
-    }
-}
 
 /// A machine in some state, to be operated on.
 struct Machine<'t> {
@@ -188,7 +52,7 @@ impl Machine<'_> {
     }
 }
 
-impl<'m> TableView for &'m [Cell<u64>; SLOTS] {
+impl TableView for &[Cell<u64>; SLOTS] {
     fn read(self, index: usize) -> u64 {
         self.get(index).map_or(0, Cell::get)
     }
@@ -414,12 +278,12 @@ fn step(
                     }
                     None => Ok(()),
                 };
-                if taken.is_ok() {
-                    if let Some(old) = core::mem::replace(&mut roots[vcpu], new) {
-                        let page = table.adopt(Mfn::new(old.into())).unwrap();
-                        let old = TypedRef::from_held(page, PageType::L4);
-                        validator.release(old, &mut work);
-                    }
+                if taken.is_ok()
+                    && let Some(old) = core::mem::replace(&mut roots[vcpu], new)
+                {
+                    let page = table.adopt(Mfn::new(old.into())).unwrap();
+                    let old = TypedRef::from_held(page, PageType::L4);
+                    validator.release(old, &mut work);
                 }
                 taken
             }
@@ -458,249 +322,6 @@ fn step(
         *tlb |= writable;
     }
     Some((after.normalised(), result))
-}
-
-/// Counts everything again, from nothing but contents, pins, roots and allocations.
-fn check(state: &State) {
-    let mut references = [0u32; FRAMES];
-    let mut types = [0u32; FRAMES];
-    let mut linear = [0i32; FRAMES];
-    for root in state.roots.iter().flatten() {
-        references[usize::from(*root)] += 1;
-        types[usize::from(*root)] += 1;
-        assert_eq!(state.page_type(usize::from(*root)), PageType::L4);
-        assert!(state.is_table_in_use(usize::from(*root)));
-    }
-    for frame in 0..FRAMES {
-        let word = state.kind[frame];
-        assert_eq!(word & kind::LOCKED, 0, "nobody is at work");
-        if word as u32 != 0 {
-            assert_ne!(word & kind::VALIDATED, 0, "nobody is at work");
-        }
-        if state.count[frame] & count::ALLOCATED != 0 {
-            references[frame] += 1;
-        }
-        if state.is_partial(frame) {
-            assert_eq!(word as u32, 0);
-            references[frame] += 1;
-        }
-        if state.is_pinned(frame) {
-            references[frame] += 1;
-            types[frame] += 1;
-        }
-        let level = state.page_type(frame).level();
-        for entry in state.held(frame) {
-            let target = entry.frame().raw() as usize;
-            assert_ne!(
-                entry.0 & Entry::USER,
-                0,
-                "entries are reachable from ring 3"
-            );
-            if level == 1 {
-                references[target] += 1;
-                if entry.is_writable() {
-                    types[target] += 1;
-                    assert_eq!(state.page_type(target), PageType::Writable);
-                }
-                continue;
-            }
-            if target == frame {
-                assert!(!entry.is_writable(), "a table that maps itself writable");
-                continue;
-            }
-            references[target] += 1;
-            types[target] += 1;
-            assert!(state.is_table_in_use(target));
-            let target_level = state.page_type(target).level();
-            if target_level == level {
-                assert!(!entry.is_writable());
-                linear[frame] += 1;
-                linear[target] -= 1;
-                let is_chain = state.held(target).iter().any(|next| {
-                    let next = next.frame().raw() as usize;
-                    next != target && state.page_type(next).level() == level
-                });
-                assert!(!is_chain, "a chain of linear entries");
-            } else {
-                assert_eq!(target_level, level - 1);
-            }
-        }
-    }
-    for frame in 0..FRAMES {
-        assert_eq!(
-            state.references(frame),
-            references[frame],
-            "references of {frame}"
-        );
-        assert_eq!(state.kind[frame] as u32, types[frame], "types of {frame}");
-        assert_eq!(
-            state.linear[frame], linear[frame],
-            "linear entries of {frame}"
-        );
-        if references[frame] != 0 {
-            assert_eq!(count::owner(state.count[frame]), DOMAIN);
-        }
-        let is_table = state.page_type(frame).level() != 0
-            && (state.kind[frame] as u32 != 0 || state.is_partial(frame));
-        for tlb in state.tlb {
-            assert!(
-                !is_table || tlb >> frame & 1 == 0,
-                "frame {frame} is a table, and writable through a stale translation"
-            );
-            assert!(
-                references[frame] != 0 || !is_table,
-                "a frame without references is a table"
-            );
-        }
-    }
-}
-
-/// What the reference says of the types that frames must have.
-#[derive(Clone)]
-struct Needed<'s> {
-    state: &'s State,
-    types: [Option<PageType>; FRAMES],
-}
-
-/// Why the reference does not agree.
-#[derive(Debug, PartialEq, Eq)]
-enum Verdict {
-    Refused,
-    /// Linear entries between tables depend on the order: the invariants alone count.
-    Unknown,
-}
-
-impl<'s> Needed<'s> {
-    /// The types that pins and roots demand, all the way down.
-    fn now(state: &'s State) -> Result<Self, Verdict> {
-        let mut needed = Self {
-            state,
-            types: [None; FRAMES],
-        };
-        if state.linear.iter().any(|count| *count != 0) {
-            return Err(Verdict::Unknown);
-        }
-        // The tops first, so that an entry between two of them is known for a linear one.
-        for frame in 0..FRAMES {
-            if state.is_pinned(frame) {
-                needed.types[frame] = Some(state.page_type(frame));
-            }
-        }
-        for root in state.roots.iter().flatten() {
-            needed.types[usize::from(*root)] = Some(PageType::L4);
-        }
-        for frame in 0..FRAMES {
-            if let Some(page_type) = needed.types[frame] {
-                needed.demand_entries(frame, page_type)?;
-            }
-        }
-        Ok(needed)
-    }
-
-    fn demand(&mut self, frame: usize, page_type: PageType) -> Result<(), Verdict> {
-        if self.state.references(frame) == 0 {
-            return Err(Verdict::Refused);
-        }
-        match self.types[frame] {
-            Some(other) if other == page_type => return Ok(()),
-            Some(_) => return Err(Verdict::Refused),
-            None => self.types[frame] = Some(page_type),
-        }
-        self.demand_entries(frame, page_type)
-    }
-
-    fn demand_entries(&mut self, frame: usize, page_type: PageType) -> Result<(), Verdict> {
-        if page_type.level() != 0 {
-            for entry in self.state.entries[frame] {
-                self.demand_entry(frame, page_type, Entry(entry))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn demand_entry(
-        &mut self,
-        frame: usize,
-        page_type: PageType,
-        entry: Entry,
-    ) -> Result<(), Verdict> {
-        if !entry.is_present() {
-            return Ok(());
-        }
-        let target = entry.frame().raw() as usize;
-        if page_type == PageType::L1 {
-            if entry.is_writable() {
-                return self.demand(target, PageType::Writable);
-            }
-            return if self.state.references(target) == 0 {
-                Err(Verdict::Refused)
-            } else {
-                Ok(())
-            };
-        }
-        // Left over from its time as an L1 table, perhaps.
-        if entry.0 & Entry::UPPER_FORBIDDEN != 0 {
-            return Err(Verdict::Refused);
-        }
-        if target == frame {
-            return if entry.is_writable() {
-                Err(Verdict::Refused)
-            } else {
-                Ok(())
-            };
-        }
-        if self.types[target] == Some(page_type) {
-            return if entry.is_writable() {
-                Err(Verdict::Refused)
-            } else {
-                Err(Verdict::Unknown)
-            };
-        }
-        let below = PageType::table(page_type.level() - 1).unwrap();
-        self.demand(target, below)
-    }
-}
-
-/// Whether the reference agrees with what came of a whole call, in a state without partial tables.
-fn judge(state: &State, vcpu: usize, operation: Operation) -> Result<(), Verdict> {
-    match operation {
-        Operation::Pin(frame, page_type) => {
-            let mut needed = Needed::now(state)?;
-            needed.demand(frame, page_type)?;
-            if state.is_pinned(frame) {
-                return Err(Verdict::Refused);
-            }
-            Ok(())
-        }
-        Operation::Unpin(frame) => {
-            if state.is_pinned(frame) {
-                Ok(())
-            } else {
-                Err(Verdict::Refused)
-            }
-        }
-        Operation::Modify(frame, slot, value) => {
-            // The old entry holds its references until the new one has its own.
-            let mut needed = Needed::now(state)?;
-            let Some(page_type) = needed.types[frame].filter(|table| table.level() != 0) else {
-                return Err(Verdict::Refused);
-            };
-            let old = Entry(state.entries[frame][slot]);
-            let new = Entry(value);
-            if old.is_present() && new.is_present() && (old.0 ^ new.0) & !Entry::HARMLESS == 0 {
-                return Ok(());
-            }
-            needed.demand_entry(frame, page_type, new)
-        }
-        Operation::Root(Some(frame)) => {
-            let mut needed = Needed::now(state)?;
-            needed.demand(usize::from(frame), PageType::L4)
-        }
-        _ => {
-            let _ = vcpu;
-            Ok(())
-        }
-    }
 }
 
 /// Counts, types, contents and roots: what has to be the same however a call was cut up.

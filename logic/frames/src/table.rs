@@ -282,9 +282,7 @@ impl<'t> Iterator for Limbo<'t> {
 impl Drop for Limbo<'_> {
     fn drop(&mut self) {
         // Frames that were not taken go back.
-        while let Some(frame) = self.next() {
-            drop(frame);
-        }
+        self.for_each(drop);
     }
 }
 

@@ -17,18 +17,16 @@
 //! Waiting is for tables of lower levels only, so there is no circle of waiting CPUs. Recursion is four
 //! deep when checking, and seven when undoing: a linear entry leads to a table that has none (XSA-240).
 
+use crate::ENTRIES;
 use crate::atomic::Ordering;
 
 use addr::Mfn;
 
 use crate::clock::Stamp;
-use crate::descriptor::check_descriptor;
-use crate::entry::Entry;
-use crate::environment::{Environment, IoAccess, TableView};
-use crate::info::{FrameInfo, count, kind};
+use crate::environment::Environment;
+use crate::info::{FrameInfo, kind};
 use crate::table::{FrameTable, PageRef, get_reference};
 use crate::types::{Dropped, PageType, Pending, RootRef, TypeError, TypedRef, Work, progress};
-use crate::{ENTRIES, is_hypervisor_slot};
 
 /// Checks page tables on behalf of guests. Cheap to make: two pointers.
 #[derive(Debug)]

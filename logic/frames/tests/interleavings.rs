@@ -20,6 +20,8 @@ mod atomic {
 
 #[path = "../src/allocator.rs"]
 mod allocator;
+#[path = "../src/check.rs"]
+mod check;
 #[path = "../src/clock.rs"]
 mod clock;
 #[path = "../src/descriptor.rs"]
@@ -30,6 +32,10 @@ mod entry;
 mod environment;
 #[path = "../src/info.rs"]
 mod info;
+#[path = "../src/linear.rs"]
+mod linear;
+#[path = "../src/mapping.rs"]
+mod mapping;
 #[path = "../src/modify.rs"]
 mod modify;
 #[path = "../src/table.rs"]
@@ -195,19 +201,17 @@ fn the_last_reference_frees_a_frame_once() {
         });
         let releaser = thread::spawn(|| {
             assert!(machine.table.release(FRAME, DOMAIN));
-            machine
-                .table
-                .take_limbo()
-                .map(|frame| frame.into_number())
-                .count()
+            machine.table.take_limbo().fold(0, |count, frame| {
+                frame.into_number();
+                count + 1
+            })
         });
         let freed = releaser.join().unwrap();
         let _ = getter.join().unwrap();
-        let later = machine
-            .table
-            .take_limbo()
-            .map(|frame| frame.into_number())
-            .count();
+        let later = machine.table.take_limbo().fold(0, |count, frame| {
+            frame.into_number();
+            count + 1
+        });
         assert_eq!(freed + later, 1);
         assert!(machine.table.get(FRAME, DOMAIN).is_none());
     });
