@@ -69,6 +69,9 @@ fn empty_traps(mut traps: Vec<TrapInfo>) -> Result<Box<[TrapInfo; 256]>, Errno> 
         .map_err(|_| Errno::ENOMEM)
 }
 
+/// Where the I/O privilege level is among the flags.
+const IOPL_SHIFT: u32 = 12;
+
 /// Gives `target`, which is down, the context that the guest described.
 ///
 /// # Errors
@@ -114,6 +117,8 @@ pub fn initialise(
     state.user_root = user_root;
     state.in_kernel = wanted.flags & VGCF_IN_KERNEL != 0;
     state.regs = registers(wanted);
+    // The I/O privilege level is virtual: it is kept here, and not among the flags that the CPU sees.
+    state.iopl = (wanted.user_regs.rflags >> IOPL_SHIFT & 3) as u8;
     state.segments = Segments {
         ds: wanted.user_regs.ds,
         es: wanted.user_regs.es,
