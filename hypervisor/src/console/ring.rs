@@ -107,7 +107,11 @@ mod tests {
         assert_eq!(ring.read(ring.begin(None), &mut bytes), 3);
         assert_eq!(&bytes[..3], b"new");
         ring.clear(1_000_000);
-        assert_eq!(ring.begin(None), 4, "a position that was never reached clears nothing");
+        assert_eq!(
+            ring.begin(None),
+            4,
+            "a position that was never reached clears nothing"
+        );
     }
 
     #[test]

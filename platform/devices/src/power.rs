@@ -108,7 +108,8 @@ pub fn find_soft_off(dsdt: &[u8]) -> Option<(u8, u8)> {
         };
         let before = |n: usize| at.checked_sub(n).and_then(|at| dsdt.get(at)).copied();
         name == b"_S5_"
-            && (before(1) == Some(NAME_OP) || (before(1) == Some(ROOT) && before(2) == Some(NAME_OP)))
+            && (before(1) == Some(NAME_OP)
+                || (before(1) == Some(ROOT) && before(2) == Some(NAME_OP)))
     })?;
     let mut rest = dsdt.get(at + 5..)?;
     // The package's length: the top two bits of the first byte count the bytes that follow it.
