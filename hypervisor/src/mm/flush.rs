@@ -129,7 +129,7 @@ fn serve_requests() {
 }
 
 /// Returns when no CPU can hold a translation from the time of `since`.
-pub fn flush_stale(since: Stamp) {
+pub(super) fn flush_stale(since: Stamp) {
     let clock = frame_table().clock();
     let mut stale = CpuSet::default();
     let mut any = false;

@@ -46,7 +46,7 @@ pub fn set_machine_map(map: &FirmwareMap) {
 /// # Errors
 /// `EPERM`, `EFAULT`; `EINVAL` for a buffer that is too small.
 pub(super) fn machine_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
-    authorize::<op::MemoryMachineMemoryMap>(context.domain.caller(), context.domain.id())?;
+    let _token = authorize::<op::MemoryMachineMemoryMap>(context.domain.caller(), context.domain.id())?;
     let mut argument: MemoryMap = read(at)?;
     let entries = MACHINE_MAP.get().map_or(&[][..], Vec::as_slice);
     if !argument.buffer.is_null() {
@@ -65,7 +65,7 @@ pub(super) fn machine_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(),
 /// # Errors
 /// `ENOSYS`: it was given none.
 pub(super) fn memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
-    authorize::<op::MemoryMemoryMap>(context.domain.caller(), context.domain.id())?;
+    let _token = authorize::<op::MemoryMemoryMap>(context.domain.caller(), context.domain.id())?;
     let _ = at;
     Err(Errno::ENOSYS)
 }
@@ -76,7 +76,7 @@ pub(super) fn memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> 
 /// `EFAULT`, `ESRCH`, `EPERM`; `ENOSYS`: domains have no maps of their own yet.
 pub(super) fn set_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: ForeignMemoryMap = read(at)?;
-    authorized::<op::MemorySetMemoryMap>(context, argument.domid)?;
+    let (_domain, _token) = authorized::<op::MemorySetMemoryMap>(context, argument.domid)?;
     Err(Errno::ENOSYS)
 }
 

@@ -113,19 +113,19 @@ fn statistics(context: &Context<'_>, operation: u32, at: Vaddr) -> Result<i64, E
 /// `XENMEM_add_to_physmap` is for domains whose physical map is the hypervisor's.
 fn add_to_physmap(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: abi::AddToPhysmap = read(at)?;
-    authorized::<op::MemoryAddToPhysmap>(context, argument.domid)?;
+    let (_domain, _token) = authorized::<op::MemoryAddToPhysmap>(context, argument.domid)?;
     Err(Errno::EINVAL)
 }
 
 fn remove_from_physmap(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: abi::RemoveFromPhysmap = read(at)?;
-    authorized::<op::MemoryRemoveFromPhysmap>(context, argument.domid)?;
+    let (_domain, _token) = authorized::<op::MemoryRemoveFromPhysmap>(context, argument.domid)?;
     Err(Errno::ENOSYS)
 }
 
 fn vnuma_info(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: abi::VnumaTopologyInfo = read(at)?;
-    authorized::<op::MemoryGetVnumainfo>(context, argument.domid)?;
+    let (_domain, _token) = authorized::<op::MemoryGetVnumainfo>(context, argument.domid)?;
     Err(Errno::EOPNOTSUPP)
 }
 
