@@ -12,7 +12,7 @@ const SWITCH_COUNT: u8 = 3;
 const WAITING: usize = 256;
 
 /// What one byte of input came to.
-pub(super) enum Typed {
+pub enum Typed {
     /// Nothing yet.
     Nothing,
     /// Domain 0 has input.
@@ -27,14 +27,21 @@ pub(super) enum Typed {
 }
 
 /// State of the input.
-pub(super) struct Input {
+pub struct Input {
     waiting: ArrayVec<u8, WAITING>,
     hypervisor: bool,
     switches: u8,
 }
 
+impl Default for Input {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Input {
-    pub(super) const fn new() -> Self {
+    /// No input, with the focus on domain 0.
+    pub const fn new() -> Self {
         Self {
             waiting: ArrayVec::new_const(),
             hypervisor: false,
@@ -43,7 +50,7 @@ impl Input {
     }
 
     /// Takes a byte from a device.
-    pub(super) fn typed(&mut self, byte: u8) -> Typed {
+    pub fn typed(&mut self, byte: u8) -> Typed {
         if byte == SWITCH {
             self.switches += 1;
             if self.switches < SWITCH_COUNT {
@@ -67,7 +74,7 @@ impl Input {
     }
 
     /// Moves what waits to `into`; returns how much.
-    pub(super) fn take(&mut self, into: &mut [u8]) -> usize {
+    pub fn take(&mut self, into: &mut [u8]) -> usize {
         let count = self.waiting.len().min(into.len());
         for (place, byte) in into.iter_mut().zip(self.waiting.drain(..count)) {
             *place = byte;

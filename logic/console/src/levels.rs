@@ -8,7 +8,7 @@ const COST: u64 = 500_000_000;
 const BURST: u64 = 10;
 
 /// What to do with a message.
-pub(super) enum Verdict {
+pub enum Verdict {
     /// Print it; before it, that `suppressed` others were not.
     Print {
         /// Messages left out since the last one that was printed.
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 }
 
 /// Thresholds of one kind of message, and the allowance of its limited part.
-pub(super) struct Filter {
+pub struct Filter {
     thresholds: Thresholds,
     /// Time up to which the allowance is used.
     used_until: u64,
@@ -27,7 +27,8 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) const fn new(thresholds: Thresholds) -> Self {
+    /// A filter with a full allowance.
+    pub const fn new(thresholds: Thresholds) -> Self {
         Self {
             thresholds,
             used_until: 0,
@@ -35,12 +36,13 @@ impl Filter {
         }
     }
 
-    pub(super) fn set(&mut self, thresholds: Thresholds) {
+    /// Changes the thresholds.
+    pub fn set(&mut self, thresholds: Thresholds) {
         self.thresholds = thresholds;
     }
 
     /// Decides on a message of `level` at time `now`.
-    pub(super) fn judge(&mut self, level: Level, now: u64) -> Verdict {
+    pub fn judge(&mut self, level: Level, now: u64) -> Verdict {
         let level = match level {
             Level::Error => LogLevel::Error,
             Level::Warn => LogLevel::Warning,

@@ -7,12 +7,9 @@
 //! The console's lock has the highest rank: anything may be logged while any other lock is held, and nothing
 //! is logged while this one is.
 
-mod input;
-mod levels;
-mod ring;
-
 use core::fmt::{self, Write};
 
+use ::console::{Filter, Input, Ring, Typed, Verdict};
 use addr::Maddr;
 use arrayvec::ArrayVec;
 use boot_info::config::{Config, LogLevel, Thresholds};
@@ -25,9 +22,6 @@ use platform_memory::Mmio;
 use crate::cpu::{self, Cpu, Work};
 use crate::domain::DomId;
 use crate::{events, keys, ranks, time};
-use input::{Input, Typed};
-use levels::{Filter, Verdict};
-use ring::Ring;
 
 /// Target of messages that a guest can cause: `log::warn!(target: console::GUEST, …)`.
 pub const GUEST: &str = "guest";

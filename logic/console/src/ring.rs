@@ -6,7 +6,7 @@
 const SIZE: u32 = 64 * 1024;
 
 /// The last output.
-pub(super) struct Ring {
+pub struct Ring {
     bytes: [u8; SIZE as usize],
     /// Position after the newest byte.
     end: u32,
@@ -14,9 +14,15 @@ pub(super) struct Ring {
     start: u32,
 }
 
+impl Default for Ring {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Ring {
     /// An empty ring.
-    pub(super) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self {
             bytes: [0; SIZE as usize],
             end: 0,
@@ -25,7 +31,7 @@ impl Ring {
     }
 
     /// Adds output.
-    pub(super) fn push(&mut self, output: &[u8]) {
+    pub fn push(&mut self, output: &[u8]) {
         for &byte in output {
             if let Some(place) = self.bytes.get_mut((self.end % SIZE) as usize) {
                 *place = byte;
@@ -38,7 +44,7 @@ impl Ring {
     }
 
     /// Where a reader begins: at `index`, where it stopped the last time, if that is still there.
-    pub(super) fn begin(&self, index: Option<u32>) -> u32 {
+    pub fn begin(&self, index: Option<u32>) -> u32 {
         let held = self.end.wrapping_sub(self.start);
         match index {
             Some(index) if index.wrapping_sub(self.start) <= held => index,
@@ -47,7 +53,7 @@ impl Ring {
     }
 
     /// Copies output from position `at` on; returns how much.
-    pub(super) fn read(&self, at: u32, into: &mut [u8]) -> usize {
+    pub fn read(&self, at: u32, into: &mut [u8]) -> usize {
         let at = self.begin(Some(at));
         let held = self.end.wrapping_sub(at) as usize;
         let count = held.min(into.len());
@@ -59,7 +65,7 @@ impl Ring {
     }
 
     /// Forgets everything before `position`.
-    pub(super) fn clear(&mut self, position: u32) {
+    pub fn clear(&mut self, position: u32) {
         self.start = self.begin(Some(position));
     }
 }
