@@ -73,12 +73,18 @@ pub fn bounce(
         ..
     } = context;
     if handler.address == 0 {
-        return Err(CrashReason::Other("no handler is registered for a callback"));
+        return Err(CrashReason::Other(
+            "no handler is registered for a callback",
+        ));
     }
     let info = vcpu.info();
     let mask = info.upcall_mask();
     let was_kernel = state.in_kernel;
-    let stack_top = if was_kernel { regs.rsp } else { state.kernel_sp };
+    let stack_top = if was_kernel {
+        regs.rsp
+    } else {
+        state.kernel_sp
+    };
     if !was_kernel {
         state.toggle_mode()?;
     }
@@ -90,7 +96,11 @@ pub fn bounce(
     if domain.assists(TYPE_ARCHITECTURAL_IOPL) {
         flags = (flags & !RFlags::IOPL.bits()) | (u64::from(state.iopl & 3) << IOPL_SHIFT);
     }
-    let selector = if was_kernel { regs.cs & !3 } else { regs.cs | 3 };
+    let selector = if was_kernel {
+        regs.cs & !3
+    } else {
+        regs.cs | 3
+    };
 
     let mut frame = ArrayVec::<u64, 12>::new();
     frame.push(regs.rcx);

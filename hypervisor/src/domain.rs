@@ -12,8 +12,8 @@ use platform_memory::PerDomainArea;
 
 use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
-use crate::events::EventChannels;
 use crate::emulate;
+use crate::events::EventChannels;
 use crate::hypercall::grant_table::{GrantTable, Maptrack};
 use crate::io_access::IoAccess;
 use crate::ranks;
@@ -172,7 +172,9 @@ impl Domain {
 
     /// All vCPUs, by number.
     pub fn vcpus(&self) -> impl Iterator<Item = &Vcpu> {
-        self.vcpus.iter().filter_map(|slot| slot.get().map(|boxed| &**boxed))
+        self.vcpus
+            .iter()
+            .filter_map(|slot| slot.get().map(|boxed| &**boxed))
     }
 
     /// Most vCPUs it can have.

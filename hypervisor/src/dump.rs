@@ -46,20 +46,38 @@ pub fn guest_registers(regs: &GuestRegs, in_kernel: bool) {
         "RIP:    {:04x}:[<{:016x}>]  {}",
         regs.cs,
         regs.rip,
-        if in_kernel { "guest kernel" } else { "guest program" }
+        if in_kernel {
+            "guest kernel"
+        } else {
+            "guest program"
+        }
     );
-    log::error!("RFLAGS: {:016x}   vector {:#x} error {:#x}", regs.rflags, regs.entry_vector, regs.error_code);
+    log::error!(
+        "RFLAGS: {:016x}   vector {:#x} error {:#x}",
+        regs.rflags,
+        regs.entry_vector,
+        regs.error_code
+    );
     for (first, second, third) in [
         (("rax", regs.rax), ("rbx", regs.rbx), ("rcx", regs.rcx)),
         (("rdx", regs.rdx), ("rsi", regs.rsi), ("rdi", regs.rdi)),
         (("rbp", regs.rbp), ("rsp", regs.rsp), ("r8 ", regs.r8)),
         (("r9 ", regs.r9), ("r10", regs.r10), ("r11", regs.r11)),
         (("r12", regs.r12), ("r13", regs.r13), ("r14", regs.r14)),
-        (("r15", regs.r15), ("cr3", platform_cpu::control::read_cr3()), ("cr2", platform_cpu::read_fault_address().raw())),
+        (
+            ("r15", regs.r15),
+            ("cr3", platform_cpu::control::read_cr3()),
+            ("cr2", platform_cpu::read_fault_address().raw()),
+        ),
     ] {
         log::error!(
             "{}: {:016x}   {}: {:016x}   {}: {:016x}",
-            first.0, first.1, second.0, second.1, third.0, third.1
+            first.0,
+            first.1,
+            second.0,
+            second.1,
+            third.0,
+            third.1
         );
     }
     log::error!("ss: {:04x}   cs: {:04x}", regs.ss, regs.cs);
@@ -113,14 +131,48 @@ pub fn fatal(frame: &HostFrame) -> ! {
     log::error!("CPU: {}", platform_cpu::cpu_id());
     log::error!(
         "FATAL TRAP: vector = {} error code = {:04x} at {:04x}:[<{:016x}>]",
-        frame.vector, frame.error_code, frame.cs, frame.rip
+        frame.vector,
+        frame.error_code,
+        frame.cs,
+        frame.rip
     );
-    log::error!("RFLAGS: {:016x}   cr2: {:016x}   cr3: {:016x}", frame.rflags, platform_cpu::read_fault_address().raw(), platform_cpu::control::read_cr3());
-    log::error!("rax: {:016x}   rbx: {:016x}   rcx: {:016x}", frame.rax, frame.rbx, frame.rcx);
-    log::error!("rdx: {:016x}   rsi: {:016x}   rdi: {:016x}", frame.rdx, frame.rsi, frame.rdi);
-    log::error!("rbp: {:016x}   rsp: {:016x}   r8:  {:016x}", frame.rbp, frame.rsp, frame.r8);
-    log::error!("r9:  {:016x}   r10: {:016x}   r11: {:016x}", frame.r9, frame.r10, frame.r11);
-    log::error!("r12: {:016x}   r13: {:016x}   r14: {:016x}   r15: {:016x}", frame.r12, frame.r13, frame.r14, frame.r15);
+    log::error!(
+        "RFLAGS: {:016x}   cr2: {:016x}   cr3: {:016x}",
+        frame.rflags,
+        platform_cpu::read_fault_address().raw(),
+        platform_cpu::control::read_cr3()
+    );
+    log::error!(
+        "rax: {:016x}   rbx: {:016x}   rcx: {:016x}",
+        frame.rax,
+        frame.rbx,
+        frame.rcx
+    );
+    log::error!(
+        "rdx: {:016x}   rsi: {:016x}   rdi: {:016x}",
+        frame.rdx,
+        frame.rsi,
+        frame.rdi
+    );
+    log::error!(
+        "rbp: {:016x}   rsp: {:016x}   r8:  {:016x}",
+        frame.rbp,
+        frame.rsp,
+        frame.r8
+    );
+    log::error!(
+        "r9:  {:016x}   r10: {:016x}   r11: {:016x}",
+        frame.r9,
+        frame.r10,
+        frame.r11
+    );
+    log::error!(
+        "r12: {:016x}   r13: {:016x}   r14: {:016x}   r15: {:016x}",
+        frame.r12,
+        frame.r13,
+        frame.r14,
+        frame.r15
+    );
     call_trace(Some(frame.rip), frame.rbp);
     stop()
 }

@@ -56,7 +56,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         return;
     };
     let mut state = vcpu.state.lock();
-        switch::load(cpu, domain, vcpu, &mut state, regs);
+    switch::load(cpu, domain, vcpu, &mut state, regs);
     let mut context = Context {
         cpu,
         domain,
@@ -149,8 +149,6 @@ fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
             Ok(())
         }
         Exit::MachineCheck => crate::nmi::machine_check_in_guest(context),
-        Exit::ReturnFault { vector, error_code } => {
-            trap::return_fault(context, vector, error_code)
-        }
+        Exit::ReturnFault { vector, error_code } => trap::return_fault(context, vector, error_code),
     }
 }

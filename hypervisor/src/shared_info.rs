@@ -67,10 +67,9 @@ impl VcpuInfoArea {
     /// Makes an upcall pending; returns whether one was before.
     #[inline]
     pub fn set_upcall_pending(&self) -> bool {
-        platform_memory::map(&self.page).swap_u8(
-            self.offset + offset_of!(VcpuInfo, evtchn_upcall_pending),
-            1,
-        ) != 0
+        platform_memory::map(&self.page)
+            .swap_u8(self.offset + offset_of!(VcpuInfo, evtchn_upcall_pending), 1)
+            != 0
     }
 
     /// Whether the guest's event callback should be entered.
@@ -95,10 +94,9 @@ impl VcpuInfoArea {
     #[inline]
     pub fn set_pending_selector(&self, bit: u32) -> bool {
         let mask = 1u64.checked_shl(bit).unwrap_or(0);
-        platform_memory::map(&self.page).fetch_or_u64(
-            self.offset + offset_of!(VcpuInfo, evtchn_pending_sel),
-            mask,
-        ) & mask
+        platform_memory::map(&self.page)
+            .fetch_or_u64(self.offset + offset_of!(VcpuInfo, evtchn_pending_sel), mask)
+            & mask
             != 0
     }
 

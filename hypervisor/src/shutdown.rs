@@ -20,7 +20,11 @@ pub fn domain_ended(domain: &Arc<Domain>, reason: u32) {
     if domain.is_hardware() {
         machine_follows(code);
     }
-    log::info!("d{}: shut down, reason {code} ({})", domain.id(), name(code));
+    log::info!(
+        "d{}: shut down, reason {code} ({})",
+        domain.id(),
+        name(code)
+    );
     events::send_global_virq(xen_abi::virq::DOM_EXC);
 }
 
@@ -57,7 +61,10 @@ fn machine_follows(code: u32) -> ! {
             power::reboot()
         }
         _ => {
-            log::error!("Hardware Dom0 shutdown: unknown reason {code}: {}", after_crash());
+            log::error!(
+                "Hardware Dom0 shutdown: unknown reason {code}: {}",
+                after_crash()
+            );
             power::reboot_unless_told_not_to()
         }
     }

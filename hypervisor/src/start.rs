@@ -36,17 +36,21 @@ pub fn start(boot: &'static BootInfo) -> ! {
 
     let rsdp = boot.rsdp.or_else(|| Rsdp::search(&FirmwareMemory));
     let Some(rsdp) = rsdp else {
-        stop(format_args!("ACPI: there is no RSDP: this machine has no ACPI tables"))
+        stop(format_args!(
+            "ACPI: there is no RSDP: this machine has no ACPI tables"
+        ))
     };
-    let tables = Tables::load(&FirmwareMemory, &rsdp)
-        .unwrap_or_else(|error| stop(format_args!("{error}")));
+    let tables =
+        Tables::load(&FirmwareMemory, &rsdp).unwrap_or_else(|error| stop(format_args!("{error}")));
     for table in tables.list() {
         log::info!("ACPI: {} at {:#x}", table.signature, table.at.raw());
     }
     for problem in tables.problems() {
         log::warn!("{problem}");
     }
-    let madt = tables.madt().unwrap_or_else(|error| stop(format_args!("{error}")));
+    let madt = tables
+        .madt()
+        .unwrap_or_else(|error| stop(format_args!("{error}")));
     let fadt = match tables.fadt() {
         Ok(fadt) => Some(fadt),
         Err(error) => {

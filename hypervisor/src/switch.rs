@@ -37,7 +37,11 @@ pub fn load(
     mm::load_descriptor_tables(domain, vcpu, state);
     *regs = state.regs;
     if state.xsave.restore().is_err() {
-        log::warn!("d{}v{}: bad extended state replaced", domain.id(), vcpu.id());
+        log::warn!(
+            "d{}v{}: bad extended state replaced",
+            domain.id(),
+            vcpu.id()
+        );
         state.xsave.reset();
         // What reset leaves is what the CPU itself starts with: it cannot be refused.
         let _ = state.xsave.restore();

@@ -117,11 +117,7 @@ pub fn inject_page_fault(
 ///
 /// # Errors
 /// No handler is registered, or its frame cannot be written: the domain cannot go on.
-pub fn inject(
-    context: &mut Context<'_>,
-    number: u8,
-    error_code: u32,
-) -> Result<(), CrashReason> {
+pub fn inject(context: &mut Context<'_>, number: u8, error_code: u32) -> Result<(), CrashReason> {
     let Some(trap) = context.state.traps.get(usize::from(number)) else {
         return Err(CrashReason::NoTrapHandler(number));
     };

@@ -15,12 +15,12 @@ use scheduler::UnitId;
 use xen_abi::trap::TrapInfo;
 
 use crate::bounce::Callback;
-use ::hypercall::CrashReason;
 use crate::history::History;
 use crate::mm::LdtShadow;
 use crate::ranks;
 use crate::shared_info::VcpuInfoArea;
 use crate::vcpu_time::{Runstate, VcpuTimers};
+use ::hypercall::CrashReason;
 
 /// Frames of guest descriptors that a GDT can have (public/xen.h: 14, the rest is the hypervisor's).
 pub const MAX_GDT_FRAMES: usize = 14;

@@ -77,11 +77,7 @@ const IOPL_SHIFT: u32 = 12;
 /// # Errors
 /// `EINVAL` for addresses that are not canonical, descriptor frames or a page table that cannot be used; `EBUSY`
 /// while the vCPU runs; nothing has changed then.
-pub fn initialise(
-    domain: &Domain,
-    target: &Vcpu,
-    wanted: &VcpuGuestContext,
-) -> Result<(), Errno> {
+pub fn initialise(domain: &Domain, target: &Vcpu, wanted: &VcpuGuestContext) -> Result<(), Errno> {
     let addresses = [
         wanted.event_callback_eip,
         wanted.failsafe_callback_eip,

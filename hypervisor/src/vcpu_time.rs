@@ -223,7 +223,8 @@ fn publish(domain: &Domain, runstate: &Runstate) {
         return;
     }
     let at = Vaddr::new(runstate.area);
-    let Some(entry_time_at) = at.checked_add(core::mem::offset_of!(RunstateInfo, state_entry_time) as u64)
+    let Some(entry_time_at) =
+        at.checked_add(core::mem::offset_of!(RunstateInfo, state_entry_time) as u64)
     else {
         return;
     };

@@ -59,7 +59,9 @@ pub fn build(
         }
     };
     let kernel = PvKernel::parse(file)?;
-    kernel.check_dom0().map_err(kernel_image::ImageError::from)?;
+    kernel
+        .check_dom0()
+        .map_err(kernel_image::ImageError::from)?;
 
     let layout = Layout::compute(&Request {
         kernel: &kernel,
@@ -114,9 +116,17 @@ fn report(kernel: &PvKernel<'_>, layout: &Layout, pages: u64) {
     );
     log::info!(" Dom0 memory: {} KiB", pages * (PAGE_SIZE / 1024));
     log::info!("VIRTUAL MEMORY ARRANGEMENT:");
-    log::info!(" Loaded kernel: {:016x}->{:016x}", kernel.start.raw(), kernel.end.raw());
+    log::info!(
+        " Loaded kernel: {:016x}->{:016x}",
+        kernel.start.raw(),
+        kernel.end.raw()
+    );
     if let Some(initrd) = layout.initrd {
-        log::info!(" Init. ramdisk: page {:#x}, {} bytes", initrd.first.raw(), initrd.bytes);
+        log::info!(
+            " Init. ramdisk: page {:#x}, {} bytes",
+            initrd.first.raw(),
+            initrd.bytes
+        );
     }
     log::info!(
         " Phys-Mach map: {:016x}->{:016x}",
@@ -124,9 +134,17 @@ fn report(kernel: &PvKernel<'_>, layout: &Layout, pages: u64) {
         layout.p2m.address.raw() + layout.p2m.frames * PAGE_SIZE
     );
     log::info!(" Start info:    {:016x}", layout.start_info.raw());
-    log::info!(" Page tables:   {:016x}->{:016x}", layout.page_tables.raw(), layout.stack.raw());
+    log::info!(
+        " Page tables:   {:016x}->{:016x}",
+        layout.page_tables.raw(),
+        layout.stack.raw()
+    );
     log::info!(" Boot stack:    {:016x}", layout.stack.raw());
-    log::info!(" TOTAL:         {:016x}->{:016x}", layout.base.raw(), layout.end.raw());
+    log::info!(
+        " TOTAL:         {:016x}->{:016x}",
+        layout.base.raw(),
+        layout.end.raw()
+    );
     log::info!(" ENTRY ADDRESS: {:016x}", layout.entry.raw());
 }
 
@@ -153,9 +171,7 @@ fn load_kernel(pages: &Pages<'_>, layout: &Layout, kernel: &PvKernel<'_>) -> Res
 fn load_initrd(pages: &Pages<'_>, place: Initrd, bytes: &[u8]) -> Result<(), Dom0Error> {
     for (index, part) in bytes.chunks(PAGE_SIZE as usize).enumerate() {
         let pfn = Pfn::new(place.first.raw() + index as u64);
-        let page = pages
-            .page(pfn)
-            .ok_or(Dom0Error::NoMemory("its initrd"))?;
+        let page = pages.page(pfn).ok_or(Dom0Error::NoMemory("its initrd"))?;
         platform_memory::map(&page).copy_to(0, part);
     }
     Ok(())
@@ -225,8 +241,8 @@ fn video(boot: &BootInfo) -> Option<Dom0VgaConsoleInfo> {
         Some(Video::Pixels(frame_buffer)) => {
             let [red, green, blue] = frame_buffer.colours;
             let address = frame_buffer.address.raw();
-            let kib64 = (u64::from(frame_buffer.pitch) * u64::from(frame_buffer.height))
-                .div_ceil(64 << 10);
+            let kib64 =
+                (u64::from(frame_buffer.pitch) * u64::from(frame_buffer.height)).div_ceil(64 << 10);
             let lfb = Dom0VgaConsoleInfoVesaLfb {
                 width: frame_buffer.width as u16,
                 height: frame_buffer.height as u16,
@@ -247,7 +263,10 @@ fn video(boot: &BootInfo) -> Option<Dom0VgaConsoleInfo> {
         }
         Some(Video::Text { columns, rows, .. }) => {
             let (row, column) = cursor?;
-            (TEXT_MODE_3, text_mode(*rows as u16, *columns as u16, row, column))
+            (
+                TEXT_MODE_3,
+                text_mode(*rows as u16, *columns as u16, row, column),
+            )
         }
         None => {
             let (row, column) = cursor?;

@@ -69,7 +69,10 @@ impl core::fmt::Display for Dom0Error {
                 got * (PAGE_SIZE / 1024)
             ),
             Self::Address { what, address } => {
-                write!(f, "domain 0's kernel: {what} at {address:#x} is outside of its image")
+                write!(
+                    f,
+                    "domain 0's kernel: {what} at {address:#x} is outside of its image"
+                )
             }
             Self::PageTables => write!(f, "domain 0: its page tables do not pass the checks"),
         }

@@ -67,8 +67,7 @@ fn empty_domain(vcpus: u32) -> Result<Arc<Domain>, Dom0Error> {
     event_channels
         .set_vcpus(vcpus)
         .map_err(|_| Dom0Error::NoMemory("event channels"))?;
-    let shared_info =
-        mm::share_new_page(0).ok_or(Dom0Error::NoMemory("the shared info page"))?;
+    let shared_info = mm::share_new_page(0).ok_or(Dom0Error::NoMemory("the shared info page"))?;
     let (grants, maptrack) =
         grant_table::new_tables(0).ok_or(Dom0Error::NoMemory("the grant table"))?;
     let area =

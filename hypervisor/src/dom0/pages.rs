@@ -118,11 +118,16 @@ impl<'d> Pages<'d> {
     /// Writes `bytes` at `address` of the initial map. False if they would not all lie within it.
     #[must_use]
     pub fn write(&self, layout: &Layout, address: Vaddr, bytes: &[u8]) -> bool {
-        self.each_part(layout, address, bytes.len() as u64, |page, offset, done, len| {
-            if let Some(part) = bytes.get(done..done + len) {
-                platform_memory::map(page).copy_to(offset, part);
-            }
-        })
+        self.each_part(
+            layout,
+            address,
+            bytes.len() as u64,
+            |page, offset, done, len| {
+                if let Some(part) = bytes.get(done..done + len) {
+                    platform_memory::map(page).copy_to(offset, part);
+                }
+            },
+        )
     }
 
     /// Zeroes `len` bytes at `address` of the initial map. False if they would not all lie within it.
@@ -156,7 +161,12 @@ impl<'d> Pages<'d> {
                 return false;
             };
             let part = (PAGE_SIZE - at.page_offset()).min(len - done);
-            each(&page, at.page_offset() as usize, done as usize, part as usize);
+            each(
+                &page,
+                at.page_offset() as usize,
+                done as usize,
+                part as usize,
+            );
             done += part;
         }
         true

@@ -1,7 +1,7 @@
 //! `multicall`: several calls for one entry into the hypervisor (public/xen.h `struct multicall_entry`).
 
-use addr::Vaddr;
 use ::hypercall::{CallFrame, Outcome};
+use addr::Vaddr;
 use platform_cpu::guest;
 use xen_abi::errno::Errno;
 use xen_abi::hypercall as number;
@@ -21,7 +21,10 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let count = u64::from(count as u32);
     let mut at = Vaddr::new(list);
     let rest = |done: u64, at: Vaddr| {
-        Outcome::Preempt(CallFrame::new(frame.nr, [at.raw(), count - done, 0, 0, 0, 0]))
+        Outcome::Preempt(CallFrame::new(
+            frame.nr,
+            [at.raw(), count - done, 0, 0, 0, 0],
+        ))
     };
     for done in 0..count {
         if done == BATCH {

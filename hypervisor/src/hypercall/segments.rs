@@ -1,8 +1,8 @@
 //! Trap table, stack, callbacks, segment bases, debug registers, task-switched flag: calls that set how the CPU
 //! treats the vCPU that makes them (public/xen.h, public/callback.h).
 
-use addr::Vaddr;
 use ::hypercall::Outcome;
+use addr::Vaddr;
 use platform_cpu::{guest, segments};
 use xen_abi::callback::{self, CallbackRegister, CallbackUnregister};
 use xen_abi::errno::Errno;
@@ -58,7 +58,12 @@ pub fn stack_switch(context: &mut Context<'_>, ss: u64, sp: u64) -> Outcome {
 }
 
 /// `set_callbacks`: the older way to set event, failsafe and system call callbacks.
-pub fn set_callbacks(context: &mut Context<'_>, event: u64, failsafe: u64, syscall: u64) -> Outcome {
+pub fn set_callbacks(
+    context: &mut Context<'_>,
+    event: u64,
+    failsafe: u64,
+    syscall: u64,
+) -> Outcome {
     if [event, failsafe, syscall]
         .iter()
         .any(|address| !Vaddr::new(*address).is_canonical())
@@ -261,7 +266,11 @@ pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Out
             let on_ports = (0..4).fold(0, |bits, number| {
                 let kind = (value >> (16 + 4 * number)) & 3;
                 let enabled = value & (3 << (2 * number));
-                if kind == DR7_PORT { bits | enabled } else { bits }
+                if kind == DR7_PORT {
+                    bits | enabled
+                } else {
+                    bits
+                }
             });
             if on_ports != 0 && context.state.cr4 & x86_defs::control::Cr4::DE.bits() == 0 {
                 return errno(Errno::EPERM);

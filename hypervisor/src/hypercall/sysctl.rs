@@ -29,10 +29,8 @@ pub fn sysctl(context: &mut Context<'_>, argument: u64) -> Outcome {
                 Ok(())
             })
         }
-        sysctl::DEBUG_KEYS => {
-            authorize::<op::SysctlDebugKeys>(caller, caller.domid)
-                .and_then(|permission| debug_keys(permission, context, &request.u.debug_keys()))
-        }
+        sysctl::DEBUG_KEYS => authorize::<op::SysctlDebugKeys>(caller, caller.domid)
+            .and_then(|permission| debug_keys(permission, context, &request.u.debug_keys())),
         command => return not_implemented(context, "sysctl", command),
     };
     match result {

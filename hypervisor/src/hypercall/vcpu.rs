@@ -10,7 +10,7 @@ use xen_abi::vcpu_context::VcpuGuestContext;
 use crate::context::Context;
 use crate::hypercall::{errno, ok};
 use crate::shared_info::VcpuInfoArea;
-use crate::{mm, schedule, time, vcpu_time, vcpu_context};
+use crate::{mm, schedule, time, vcpu_context, vcpu_time};
 
 /// Handles operation `command` on vCPU `id` of the caller's domain.
 pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) -> Outcome {
@@ -63,7 +63,9 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             let Ok(area) = guest::read::<u64>(at) else {
                 return errno(Errno::EFAULT);
             };
-            if area != 0 && !guest::is_guest_range(Vaddr::new(area), size_of::<vcpu::RunstateInfo>() as u64) {
+            if area != 0
+                && !guest::is_guest_range(Vaddr::new(area), size_of::<vcpu::RunstateInfo>() as u64)
+            {
                 return errno(Errno::EFAULT);
             }
             target.runstate.lock().area = area;

@@ -1,7 +1,7 @@
 //! `xen_version`: what the hypervisor is and can do (public/version.h, public/features.h).
 
-use addr::Vaddr;
 use ::hypercall::Outcome;
+use addr::Vaddr;
 use platform_cpu::guest;
 use xen_abi::errno::Errno;
 use xen_abi::{features, version};
@@ -31,7 +31,11 @@ pub fn xen_version(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
         version::EXTRAVERSION => copied(text::<16>(to, EXTRA_VERSION), 0),
         version::COMPILE_INFO => {
             let mut info = [0; 64 + 16 + 32 + 32];
-            put(&mut info, 0, concat!("rustc ", env!("CARGO_PKG_RUST_VERSION")));
+            put(
+                &mut info,
+                0,
+                concat!("rustc ", env!("CARGO_PKG_RUST_VERSION")),
+            );
             put(&mut info, 64, "xenolith");
             put(&mut info, 64 + 16, "");
             put(&mut info, 64 + 16 + 32, "");
@@ -45,16 +49,18 @@ pub fn xen_version(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
             let Ok(index) = guest::read::<u32>(to) else {
                 return errno(Errno::EFAULT);
             };
-            let submap = if index == 0 { features(context.domain) } else { 0 };
+            let submap = if index == 0 {
+                features(context.domain)
+            } else {
+                0
+            };
             match to.checked_add(4) {
                 Some(at) => copied(guest::write(at, &submap), 0),
                 None => errno(Errno::EFAULT),
             }
         }
         version::PAGESIZE => done(addr::PAGE_SIZE as u32),
-        version::GUEST_HANDLE => {
-            copied(guest::copy_to(to, &context.domain.handle()), 0)
-        }
+        version::GUEST_HANDLE => copied(guest::copy_to(to, &context.domain.handle()), 0),
         version::COMMANDLINE => {
             let line = crate::config::command_line();
             copied(text::<1024>(to, line), 0)
