@@ -449,13 +449,23 @@ impl FrameTable<'_> {
         Some(self.clock().now())
     }
 
-    /// Gives a frame that was stolen, flushed and if need be cleared to `owner`.
+    /// Gives a frame that was stolen, and if need be cleared, to `owner`. It need not have been flushed.
     pub fn bestow(&self, frame: Mfn, owner: u16) -> bool {
         let Some(info) = self.info(frame) else {
             return false;
         };
         let own = count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(DOMID_XEN) | 1;
         let theirs = count::RAM | count::ALLOCATED | owner_bits(owner) | 1;
+        if info.count.load(Ordering::Acquire) != own {
+            return false;
+        }
+        // Whoever had it may have mapped it writable and not flushed that yet: it must not become a table before
+        // (XSA-401). A former writable page is flushed on its way to another type, one of no type is not.
+        info.stamp.store(self.clock().now().0, Ordering::Relaxed);
+        info.kind.store(
+            PageType::Writable.bits() | kind::VALIDATED,
+            Ordering::Relaxed,
+        );
         info.count
             .compare_exchange(own, theirs, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()

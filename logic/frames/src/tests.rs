@@ -562,6 +562,29 @@ fn writable_frames_change_hands_only_when_nothing_refers_to_them() {
 }
 
 #[test]
+fn a_frame_that_was_stolen_and_comes_back_is_flushed_before_it_is_a_table() {
+    with_machine(|validator, machine| {
+        build_tree(machine);
+        pin(validator, 16, 4).unwrap();
+        // Mapped writable, used, unmapped: a TLB may still have it.
+        set(validator, 19, 3, entry(21, RW)).unwrap();
+        set(validator, 19, 3, Entry(0)).unwrap();
+        let table = validator.table();
+        let stamp = table.steal(mfn(21), DOMAIN).unwrap();
+        assert!(table.bestow(mfn(21), DOMAIN));
+        machine.flushes.borrow_mut().clear();
+        pin(validator, 21, 1).unwrap();
+        let flushes = machine.flushes.borrow();
+        assert!(
+            flushes
+                .iter()
+                .any(|flushed| table.clock().later(*flushed, stamp) == *flushed),
+            "a writable translation is left: {flushes:?}"
+        );
+    });
+}
+
+#[test]
 fn lent_frames_keep_their_type() {
     with_machine(|validator, machine| {
         build_tree(machine);
