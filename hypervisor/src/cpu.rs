@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use platform_cpu::MAX_CPUS;
 use timers::TimerQueue;
 
+use crate::emulate::LastWrite;
 use crate::vcpu_time::TimerEvent;
 
 /// Things that a CPU is asked to do before it enters a guest again.
@@ -48,6 +49,8 @@ pub struct Cpu {
     pub slice_end: Option<u64>,
     /// Print the registers of the guest that runs here (debug keys).
     pub show_registers: bool,
+    /// The last write to a page table that was emulated here.
+    pub last_write: LastWrite,
 }
 
 impl Cpu {
@@ -60,6 +63,7 @@ impl Cpu {
             reschedule: false,
             slice_end: None,
             show_registers: false,
+            last_write: LastWrite::default(),
         }
     }
 

@@ -16,7 +16,7 @@ mod table_write;
 pub use code::code_segment;
 pub use identify::DomainState;
 pub use model_specific::load_registers;
-pub use table_write::write_table;
+pub use table_write::{LastWrite, write_table};
 
 use ::hypercall::CrashReason;
 use addr::Vaddr;

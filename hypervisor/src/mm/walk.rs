@@ -21,20 +21,18 @@ pub fn walk_to_l1(root: Mfn, address: Vaddr) -> Option<Leaf> {
     if !address.is_canonical() || is_hypervisor_slot(top) {
         return None;
     }
-    let mut table = root;
-    for (level, index) in [
-        (4, top),
-        (3, address.table_index(3)),
-        (2, address.table_index(2)),
-    ] {
-        let entry = Entry(DirectMap.read_entry(table, index));
-        if !entry.is_present() || (level < 4 && entry.0 & Entry::LARGE != 0) {
-            return None;
-        }
-        table = entry.frame();
-    }
+    let top = step(root, top, 0)?;
+    let middle = step(top, address.table_index(3), Entry::LARGE)?;
+    let table = step(middle, address.table_index(2), Entry::LARGE)?;
     Some(Leaf {
         table,
         index: address.table_index(1),
     })
+}
+
+/// The table that an entry maps; `None` if it is not present or has a bit that it must not have.
+#[inline]
+fn step(table: Mfn, index: usize, forbidden: u64) -> Option<Mfn> {
+    let entry = Entry(DirectMap.read_entry(table, index));
+    (entry.0 & (Entry::PRESENT | forbidden) == Entry::PRESENT).then(|| entry.frame())
 }
