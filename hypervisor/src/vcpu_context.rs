@@ -100,6 +100,8 @@ pub fn initialise(domain: &Domain, target: &Vcpu, wanted: &VcpuGuestContext) -> 
 
     let kernel_root = mm::guest_root(domain, frame_of_cr3(wanted.ctrlreg[3]))?;
     let user_root = match wanted.ctrlreg[1] {
+        // A program runs on its own page table: without one the CPU would have no descriptors either.
+        0 if wanted.flags & VGCF_IN_KERNEL == 0 => return Err(Errno::EINVAL),
         0 => None,
         cr3 => Some(mm::guest_root(domain, frame_of_cr3(cr3))?),
     };
