@@ -65,7 +65,8 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         regs,
     };
     loop {
-        if context.cpu.has_work() {
+        // A timer that expires may wake another vCPU, which is work again: no interrupt would say so later.
+        while context.cpu.has_work() {
             do_work(context.cpu);
             if core::mem::take(&mut context.cpu.show_registers) {
                 dump::running(&context);
