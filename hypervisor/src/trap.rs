@@ -83,7 +83,11 @@ fn page_fault(context: &mut Context<'_>, error_code: u32) -> Result<(), CrashRea
     let address = platform_cpu::read_fault_address().raw();
     note(context, Exception::PAGE_FAULT.0, error_code, address);
     if (HYPERVISOR_START..HYPERVISOR_END).contains(&address) {
-        if mm::descriptor_table_fault(context, address, error_code)? {
+        // The CPU reads descriptors with its own privilege; a guest that reaches for the address itself would
+        // fault again for ever.
+        if error_code & (PRESENT | USER) == 0
+            && mm::descriptor_table_fault(context, address, error_code)?
+        {
             return Ok(());
         }
     } else if context.state.in_kernel
@@ -166,6 +170,10 @@ fn software_interrupt(
 /// # Errors
 /// No handler is registered: the domain cannot go on.
 pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<(), CrashReason> {
+    if Exception(number) == Exception::PAGE_FAULT {
+        // A selector's page of the LDT.
+        return page_fault(context, code);
+    }
     note(context, number, code, 0);
     inject(context, number, code)
 }
