@@ -8,12 +8,15 @@ use xen_abi::hypercall as number;
 
 use crate::context::Context;
 use crate::hypercall::{call, errno, ok};
+use crate::time;
 
 /// `struct multicall_entry`: op, result, six arguments.
 const ENTRY_WORDS: usize = 8;
 const ENTRY_BYTES: u64 = ENTRY_WORDS as u64 * 8;
 /// Entries served before the guest may be interrupted.
 const BATCH: u64 = 64;
+/// Nanoseconds after which the guest may be interrupted: each entry has a budget of its own.
+const PATIENCE: u64 = 500_000;
 
 /// Makes each call of a list in turn.
 pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
@@ -26,8 +29,9 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
             [at.raw(), count - done, 0, 0, 0, 0],
         ))
     };
+    let start = time::now();
     for done in 0..count {
-        if done == BATCH {
+        if done == BATCH || (done != 0 && time::now().saturating_sub(start) > PATIENCE) {
             return rest(done, at);
         }
         let mut words = [0u64; ENTRY_WORDS];
