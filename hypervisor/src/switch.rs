@@ -31,6 +31,8 @@ pub fn load(
     } else {
         state.user_root.as_ref()
     };
+    // First: from now on other CPUs ask this one to flush.
+    mm::note_guest_here();
     if let Some(root) = root {
         platform_memory::load_guest_root(root);
     }

@@ -14,7 +14,7 @@ use platform_cpu::{MAX_CPUS, control, cpu_id, hooks};
 use platform_memory::{DirectMap, LDT_PAGES, PerDomainArea};
 use xen_abi::errno::Errno;
 
-use super::{flush, validator, walk_to_l1};
+use super::{validator, walk_to_l1};
 use crate::context::Context;
 use crate::domain::Domain;
 use crate::vcpu::{MAX_GDT_FRAMES, Vcpu, VcpuState};
@@ -93,7 +93,6 @@ pub fn set_descriptor_frames(
 
 /// Loads the vCPU's descriptor tables on this CPU, where its root is loaded.
 pub fn load_descriptor_tables(domain: &Domain, vcpu: &Vcpu, state: &VcpuState) {
-    flush::note_guest_here();
     domain
         .area
         .load_descriptors(vcpu.id() as usize, state.ldt_entries);

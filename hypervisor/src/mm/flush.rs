@@ -98,7 +98,7 @@ pub(super) fn reserved_bits() -> u64 {
 }
 
 /// Notes that this CPU gets a guest's page tables.
-pub(super) fn note_guest_here() {
+pub fn note_guest_here() {
     if let Some(cpu) = CPUS.get(cpu_id()) {
         // Before the tables are loaded: from then on the CPU is asked to flush.
         cpu.used.store(true, Ordering::SeqCst);
