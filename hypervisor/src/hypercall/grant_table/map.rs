@@ -344,7 +344,7 @@ fn release(
         return;
     }
     let mut cpus = CpuSet::default();
-    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_up()) {
+    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_initialised()) {
         cpus.insert(vcpu.cpu());
     }
     mm::flush_on(&cpus);

@@ -105,10 +105,10 @@ pub(super) fn invalidate(cpus: &CpuSet, address: Vaddr) {
     }
 }
 
-/// The CPUs that the domain's vCPUs run on.
+/// The CPUs that the domain's vCPUs run on, or stayed on when they went down.
 pub(super) fn all_cpus_of(domain: &Domain) -> CpuSet {
     let mut cpus = CpuSet::default();
-    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_up()) {
+    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_initialised()) {
         cpus.insert(vcpu.cpu());
     }
     cpus
