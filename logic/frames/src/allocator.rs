@@ -13,7 +13,7 @@ use addr::Mfn;
 
 use crate::clock::Stamp;
 use crate::info::{FrameInfo, count, kind};
-use crate::table::{DOMID_XEN, FrameList, FrameTable, LimboFrame, owner_bits};
+use crate::table::{FrameList, FrameTable, HYPERVISOR_OWNER, LimboFrame, owner_bits};
 use crate::types::PageType;
 
 /// The largest block is 2¹⁸ frames: 1 GiB.
@@ -188,7 +188,7 @@ impl<'t> Allocator<'t> {
         let alone = |number: u64| {
             self.table.info(Mfn::new(number)).is_some_and(|info| {
                 let word = info.count.load(Ordering::Acquire);
-                count::owner(word) == DOMID_XEN && word & count::REFERENCES == 1
+                count::owner(word) == HYPERVISOR_OWNER && word & count::REFERENCES == 1
             })
         };
         if order > MAX_ORDER
@@ -360,7 +360,8 @@ impl<'t> ReadyChunk<'t> {
 
     /// Takes the frames for the hypervisor itself.
     pub fn assign_own(self) -> Mfn {
-        let word = count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(DOMID_XEN) | 1;
+        let word =
+            count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(HYPERVISOR_OWNER) | 1;
         for (_, info) in self.0.infos() {
             info.kind.store(0, Ordering::Relaxed);
             info.count.store(word, Ordering::Release);
@@ -386,7 +387,8 @@ impl FrameTable<'_> {
         let Some(info) = self.info(frame) else {
             return false;
         };
-        let own = count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(DOMID_XEN) | 1;
+        let own =
+            count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(HYPERVISOR_OWNER) | 1;
         // A type reference of its own keeps any other type away.
         let page_type = match how {
             Lent::ReadOnly => PageType::None,
@@ -440,7 +442,8 @@ impl FrameTable<'_> {
         if word & !count::DIRTY != alone {
             return None;
         }
-        let own = count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(DOMID_XEN) | 1;
+        let own =
+            count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(HYPERVISOR_OWNER) | 1;
         info.count
             .compare_exchange(word, own, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
@@ -454,7 +457,8 @@ impl FrameTable<'_> {
         let Some(info) = self.info(frame) else {
             return false;
         };
-        let own = count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(DOMID_XEN) | 1;
+        let own =
+            count::RAM | count::ALLOCATED | count::HYPERVISOR | owner_bits(HYPERVISOR_OWNER) | 1;
         let theirs = count::RAM | count::ALLOCATED | owner_bits(owner) | 1;
         if info.count.load(Ordering::Acquire) != own {
             return false;

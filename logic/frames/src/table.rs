@@ -13,8 +13,9 @@ use crate::clock::{FlushClock, Stamp};
 use crate::info::{FrameInfo, NO_FRAME, count, kind};
 use crate::types::PageType;
 
-/// The owner of frames that are the hypervisor's.
-pub const DOMID_XEN: u16 = 0x7ff2;
+/// The owner of frames that are the hypervisor's: no domain, and not `DOMID_XEN` either, by which a privileged domain
+/// names what is shared with it. Nobody can name these.
+pub const HYPERVISOR_OWNER: u16 = u16::MAX;
 /// The owner of frames that are device memory.
 pub const DOMID_IO: u16 = 0x7ff1;
 
@@ -123,8 +124,11 @@ impl<'t> FrameTable<'t> {
     /// reference to it. For boot.
     pub fn reserve(&self, frame: Mfn) {
         if let Some(info) = self.info(frame) {
-            let word =
-                1 | owner_bits(DOMID_XEN) | count::RAM | count::ALLOCATED | count::HYPERVISOR;
+            let word = 1
+                | owner_bits(HYPERVISOR_OWNER)
+                | count::RAM
+                | count::ALLOCATED
+                | count::HYPERVISOR;
             info.count.store(word, Ordering::Release);
         }
     }
@@ -353,7 +357,7 @@ impl<'t> PageRef<'t> {
 
     /// The frame's owner.
     pub fn owner(&self) -> u16 {
-        self.info().map_or(DOMID_XEN, |info| {
+        self.info().map_or(HYPERVISOR_OWNER, |info| {
             count::owner(info.count.load(Ordering::Relaxed))
         })
     }

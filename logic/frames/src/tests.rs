@@ -592,6 +592,8 @@ fn lent_frames_keep_their_type() {
         let table = validator.table();
         for frame in [40, 41] {
             table.reserve(mfn(frame));
+            // What is the hypervisor's own has no name, not even the one for what it shares (DOMID_XEN).
+            assert!(table.get(mfn(frame), 0x7ff2).is_none());
             assert_eq!(
                 set(validator, 19, 5, entry(frame, P)),
                 Err(TypeError::NotOwned)
