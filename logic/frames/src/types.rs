@@ -7,6 +7,7 @@ use core::mem::ManuallyDrop;
 use addr::Mfn;
 use hypercall::Budget;
 
+use crate::clock::Stamp;
 use crate::info::{FrameInfo, kind};
 use crate::table::{FrameTable, PageRef};
 
@@ -328,7 +329,21 @@ impl FrameTable<'_> {
 
     #[inline]
     pub(crate) fn stamp(&self, info: &FrameInfo) {
-        info.stamp.store(self.clock().now().0, Ordering::Relaxed);
+        let now = self.clock().now();
+        let mut before = info.stamp.load(Ordering::Relaxed);
+        // Stamps go up only: another CPU that gives up a use at the same time may have read the clock later, and its
+        // stamp must not be lost to ours.
+        while before != now.0 && self.clock().later(Stamp(before), now) == now {
+            match info.stamp.compare_exchange_weak(
+                before,
+                now.0,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return,
+                Err(found) => before = found,
+            }
+        }
     }
 
     /// Leaves a table that the caller has to itself with `progress` entries that hold references. The
