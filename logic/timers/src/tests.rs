@@ -80,12 +80,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..400)
 }
 
+/// Id, payload, what it is armed for (deadline, order of arming), and whether it is registered.
+type Modelled = (TimerId, usize, Option<(u64, u64)>, bool);
+
 proptest! {
     #[test]
     fn agrees_with_a_sorted_list(steps in steps()) {
         let mut queue = TimerQueue::new();
-        // (id, payload, armed: (deadline, order of arming), registered)
-        let mut model: Vec<(TimerId, usize, Option<(u64, u64)>, bool)> = Vec::new();
+        let mut model: Vec<Modelled> = Vec::new();
         let (mut now, mut order) = (0u64, 0u64);
         for step in steps {
             match step {
