@@ -176,6 +176,8 @@ pub fn release_page(domain: &Domain, frame: Mfn) -> bool {
     m2p::clear(frame);
     let released = table.release(frame, domain.id());
     drop(page);
+    // As they come: a guest could let so many gather that the next allocation takes long.
+    collect_limbo();
     released
 }
 
@@ -236,8 +238,9 @@ pub fn take_uncharged(order: u32, address_bits: u32) -> Option<ReadyChunk<'stati
 /// Gives frames that are charged to `domain` already to it.
 pub fn assign_charged(domain: &Domain, chunk: ReadyChunk<'static>) -> Mfn {
     let count = 1u64 << chunk.order();
-    let first = chunk.assign(domain.id());
+    // Before the frames are the domain's: it could give one up on another CPU before it is on the list.
     let mut pages = domain.memory.pages.lock();
+    let first = chunk.assign(domain.id());
     for number in first.raw()..first.raw() + count {
         pages.push(frame_table(), Mfn::new(number));
     }
