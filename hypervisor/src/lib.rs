@@ -3,6 +3,10 @@
 
 #![no_std]
 #![forbid(unsafe_code)]
+#![allow(
+    unreachable_pub,
+    reason = "the crate exports one function: `pub` says what a module offers to the others"
+)]
 
 extern crate alloc;
 
