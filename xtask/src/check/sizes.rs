@@ -8,8 +8,8 @@ use super::{none_of, source_files};
 use crate::workspace;
 
 const MOST_LINES: usize = 600;
-/// Lines of Rust in tiers 1 to 4, without tests.
-const BUDGET: usize = 25_000;
+/// Lines of code in tiers 1 to 4: neither blank, nor comments, nor tests. ARCHITECTURE.md says why this many.
+const BUDGET: usize = 33_000;
 
 /// Longer files, and why they are.
 const LONGER: &[(&str, &str)] = &[
@@ -32,23 +32,23 @@ pub(crate) fn check() -> Result<()> {
             .iter()
             .any(|part| file.starts_with(part))
         {
-            hypervisor += lines_without_tests(&file, &text);
+            hypervisor += code_lines(&file, &text);
         }
         if lines > MOST_LINES && !LONGER.iter().any(|(longer, _)| *longer == file) {
             problems.push(format!("{file} has {lines} lines: {MOST_LINES} at most"));
         }
     }
-    println!("      {hypervisor} lines of Rust in tiers 1 to 4, of a budget of {BUDGET}");
+    println!("      {hypervisor} lines of code in tiers 1 to 4, of a budget of {BUDGET}");
     if hypervisor > BUDGET {
         problems.push(format!(
-            "tiers 1 to 4 have {hypervisor} lines of Rust: {BUDGET} at most"
+            "tiers 1 to 4 have {hypervisor} lines of code: {BUDGET} at most"
         ));
     }
     none_of(problems)
 }
 
-/// Lines that are not in a test module at the file's end, nor in files of tests.
-fn lines_without_tests(file: &str, text: &str) -> usize {
+/// Lines of code that are not in a test module at the file's end, nor in files of tests.
+fn code_lines(file: &str, text: &str) -> usize {
     let is_test =
         file.contains("/tests/") || file.ends_with("/tests.rs") || file.ends_with("/model.rs");
     if is_test {
@@ -64,19 +64,22 @@ fn lines_without_tests(file: &str, text: &str) -> usize {
         {
             break;
         }
-        count += 1;
+        let line = line.trim();
+        if !line.is_empty() && !line.starts_with("//") {
+            count += 1;
+        }
     }
     count
 }
 
 #[cfg(test)]
 mod tests {
-    use super::lines_without_tests;
+    use super::code_lines;
 
     #[test]
     fn tests_do_not_count() {
-        let text = "a\nb\n#[cfg(test)]\nmod model;\n#[cfg(test)]\nmod tests {\nc\n}\n";
-        assert_eq!(lines_without_tests("logic/x/src/lib.rs", text), 4);
-        assert_eq!(lines_without_tests("logic/x/src/tests.rs", text), 0);
+        let text = "a\n\n// why\nb\n#[cfg(test)]\nmod model;\n#[cfg(test)]\nmod tests {\nc\n}\n";
+        assert_eq!(code_lines("logic/x/src/lib.rs", text), 4);
+        assert_eq!(code_lines("logic/x/src/tests.rs", text), 0);
     }
 }
