@@ -94,11 +94,11 @@ impl TableView for Table {
         let Some(entries) = self.0 else {
             return false;
         };
-        let first = first & 504;
-        let mut bits = 0;
-        for index in first..first + 8 {
-            bits |= entries[index].load(Ordering::Relaxed);
-        }
+        let bits = entries
+            .iter()
+            .skip(first & 504)
+            .take(8)
+            .fold(0, |bits, entry| bits | entry.load(Ordering::Relaxed));
         bits & 1 != 0
     }
 }
