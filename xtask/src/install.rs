@@ -1,37 +1,36 @@
 //! `cargo xtask install DESTDIR`: the image where Debian's `update-grub` finds it (`/boot/xen*`), the tools.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::{image, workspace};
 
-/// Installs below `destination`, which is empty or `/` for this machine itself.
-pub(crate) fn install(destination: &str) -> Result<()> {
+/// Installs below `destination`, which is empty or `/` for this machine itself; gives what it installed.
+pub(crate) fn install(destination: &str) -> Result<Vec<PathBuf>> {
     let destination = if destination.is_empty() {
         Path::new("/")
     } else {
         Path::new(destination)
     };
     let compressed = image::build_compressed()?;
-    put(
+    let mut installed = vec![put(
         &compressed,
-        &destination.join(format!("boot/xenolith-{}-amd64.gz", workspace::VERSION)),
-    )?;
+        destination.join(format!("boot/xenolith-{}-amd64.gz", workspace::VERSION)),
+    )?];
     for tool in image::build_tools()? {
         let name = tool.file_name().context("a tool has a name")?;
-        put(&tool, &destination.join("usr/local/bin").join(name))?;
+        installed.push(put(&tool, destination.join("usr/local/bin").join(name))?);
     }
-    Ok(())
+    Ok(installed)
 }
 
-fn put(source: &Path, target: &Path) -> Result<()> {
+fn put(source: &Path, target: PathBuf) -> Result<PathBuf> {
     if let Some(directory) = target.parent() {
         fs::create_dir_all(directory)
             .with_context(|| format!("cannot make {}", directory.display()))?;
     }
-    fs::copy(source, target).with_context(|| format!("cannot write {}", target.display()))?;
-    println!("installed {}", target.display());
-    Ok(())
+    fs::copy(source, &target).with_context(|| format!("cannot write {}", target.display()))?;
+    Ok(target)
 }

@@ -98,7 +98,11 @@ fn perform(task: Task) -> Result<i32> {
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
         Task::Check(options) => return check::command(&options),
         Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
-        Task::Install { destdir } => install::install(&destdir)?,
+        Task::Install { destdir } => {
+            for path in install::install(&destdir)? {
+                println!("installed {}", path.display());
+            }
+        }
         Task::Test(options) => return test::command(&options),
         Task::Dom0(options) | Task::Run(options) => return dom0::command(&options),
     }

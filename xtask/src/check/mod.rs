@@ -38,6 +38,7 @@ const CHECKS: &[Check] = &[
         run_quietly(cargo().args([
             "clippy",
             "--quiet",
+            "--keep-going",
             "--all-targets",
             "--",
             "--deny",
@@ -73,7 +74,13 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
 /// Clippy on what is built for the bare machine.
 fn clippy_image() -> Result<()> {
     let mut command = cargo();
-    command.args(["clippy", "--quiet", "--target", "x86_64-unknown-none"]);
+    command.args([
+        "clippy",
+        "--quiet",
+        "--keep-going",
+        "--target",
+        "x86_64-unknown-none",
+    ]);
     for package in members()? {
         if ["platform/", "hypervisor/", "image/", "guests/"]
             .iter()

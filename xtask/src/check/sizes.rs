@@ -66,7 +66,8 @@ fn code_lines(file: &str, text: &str) -> usize {
         }
         let line = line.trim();
         if !line.is_empty() && !line.starts_with("//") {
-            count += 1;
+            let line = line.trim();
+            count += usize::from(!line.is_empty() && !line.starts_with("//"));
         }
     }
     count

@@ -3,14 +3,14 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::{Case, Verdict};
 use crate::dom0;
 use crate::machine::{self, Boot, Chipset};
 use crate::session::{self, Plan};
 use crate::workspace::RunDirectory;
-use crate::{image, iso};
+use crate::{image, install, iso};
 
 /// The cases.
 pub(crate) fn cases() -> Vec<Case> {
@@ -25,9 +25,29 @@ pub(crate) fn cases() -> Vec<Case> {
             image::check_multiboot2(&image::build()?.multiboot)?;
             Ok(Verdict::Passed(String::new(), String::new()))
         }),
+        case("install", installs),
         case("boot pc", || boots(Chipset::Pc)),
         case("boot q35", || boots(Chipset::Q35)),
     ]
+}
+
+/// What is installed is where `update-grub` looks for it (`/boot/xen*`), and what GRUB boots.
+fn installs() -> Result<Verdict> {
+    let directory = RunDirectory::new()?;
+    let destination = directory.join("destination");
+    install::install(&destination.display().to_string())?;
+    let names: Vec<_> = fs::read_dir(destination.join("boot"))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let [name] = &names[..] else {
+        bail!("installed {names:?}");
+    };
+    if !(name.starts_with("xenolith-") && name.ends_with("-amd64.gz")) {
+        bail!("installed {name}");
+    }
+    image::check_multiboot2(&destination.join("boot").join(name))?;
+    Ok(Verdict::Passed(name.clone(), String::new()))
 }
 
 fn boots(chipset: Chipset) -> Result<Verdict> {
