@@ -285,10 +285,12 @@ pub fn enable_interrupts(config: &Config) {
             .serial
             .get(index)
             .is_some_and(Option::is_some);
-        if is_open && port.irq != 0 && crate::irq::claim_for_console(port.irq.into()) {
-            if let Some(Some(uart)) = CONSOLE.lock().serial.get_mut(index) {
-                uart.enable_interrupts();
-            }
+        if is_open
+            && port.irq != 0
+            && crate::irq::claim_for_console(port.irq.into())
+            && let Some(Some(uart)) = CONSOLE.lock().serial.get_mut(index)
+        {
+            uart.enable_interrupts();
         }
     }
 }

@@ -19,8 +19,6 @@ pub enum Work {
     Reschedule = 1 << 1,
     /// Handle console input that came in.
     Console = 1 << 2,
-    /// Look at the events of the vCPU that runs here.
-    Events = 1 << 3,
 }
 
 struct Requests(AtomicU32);

@@ -343,8 +343,16 @@ pub fn dump() {
             if channels.uses_fifo() { "FIFO" } else { "2-level" },
         );
         for (port, status) in channels.iter() {
-            let pending = if channels.is_pending(port, &**domain) { 'p' } else { '-' };
-            let masked = if channels.is_masked(port, &**domain) { 'm' } else { '-' };
+            let pending = if channels.is_pending(port, &**domain) {
+                'p'
+            } else {
+                '-'
+            };
+            let masked = if channels.is_masked(port, &**domain) {
+                'm'
+            } else {
+                '-'
+            };
             let word = channels.event_word(port).unwrap_or(0);
             let vcpu = status.vcpu;
             macro_rules! line {

@@ -14,8 +14,6 @@ pub const EVENT_CHANNELS: Rank = Rank::new(30, "event channels");
 pub const GRANTS: Rank = Rank::new(31, "grants");
 /// A domain's mappings of grants.
 pub const MAPTRACK: Rank = Rank::new(32, "maptrack");
-/// A vCPU's timers.
-pub const VCPU_TIME: Rank = Rank::new(40, "vcpu time");
 /// The table of physical interrupts: an event channel is bound to one under its domain's lock.
 pub const INTERRUPTS: Rank = Rank::new(35, "interrupts");
 /// A vCPU's registered run-state area.
@@ -30,8 +28,6 @@ pub const LDT: Rank = Rank::new(42, "ldt");
 pub const DOMAIN_PAGES: Rank = Rank::new(57, "domain pages");
 /// The page allocator.
 pub const ALLOCATOR: Rank = Rank::new(60, "page allocator");
-/// The heap.
-pub const HEAP: Rank = Rank::new(70, "heap");
 /// A domain's permissions to devices.
 pub const IO_ACCESS: Rank = Rank::new(72, "io access");
 /// Devices that the hypervisor keeps for itself.

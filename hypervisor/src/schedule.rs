@@ -35,7 +35,7 @@ pub fn next(cpu: &Cpu) -> Option<VcpuRef> {
     if cpu.id != HOME_CPU {
         return None;
     }
-    let mut queue = QUEUE.lock();
+    let queue = QUEUE.lock();
     let unit = queue.running()?;
     queue.get(unit).cloned()
 }

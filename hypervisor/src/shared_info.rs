@@ -25,7 +25,7 @@ impl VcpuInfoArea {
     /// Names the area at `offset` of `page`; `None` if it would not lie within the page.
     pub fn new(page: PageRef<'static>, offset: usize) -> Option<Self> {
         let end = offset.checked_add(VCPU_INFO_SIZE)?;
-        (offset % 8 == 0 && end <= addr::PAGE_SIZE as usize).then_some(Self {
+        (offset.is_multiple_of(8) && end <= addr::PAGE_SIZE as usize).then_some(Self {
             page,
             offset,
             _writable: None,
@@ -88,16 +88,6 @@ impl VcpuInfoArea {
     pub fn set_fault_address(&self, address: u64) {
         platform_memory::map(&self.page)
             .store_u64(self.offset + offset_of!(VcpuInfo, arch), address);
-    }
-
-    /// Sets bit `bit` of the selector of 64 ports each; whether it was set before.
-    #[inline]
-    pub fn set_pending_selector(&self, bit: u32) -> bool {
-        let mask = 1u64.checked_shl(bit).unwrap_or(0);
-        platform_memory::map(&self.page)
-            .fetch_or_u64(self.offset + offset_of!(VcpuInfo, evtchn_pending_sel), mask)
-            & mask
-            != 0
     }
 
     /// Makes every event look pending: the guest checks them all.

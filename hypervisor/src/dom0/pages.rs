@@ -38,11 +38,6 @@ impl<'d> Pages<'d> {
         }
     }
 
-    /// Number of pages so far.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
     /// Adds pages until there are `total`, from large runs to small ones.
     ///
     /// # Errors

@@ -230,9 +230,10 @@ fn reset_domain(
 fn init_control(context: &Context<'_>, argument: &mut abi::InitControl) -> Result<(), Errno> {
     let domain = context.domain;
     let mut channels = domain.event_channels.lock();
-    argument.link_bits = channels.init_control(argument.vcpu, argument.offset, &**domain, || {
-        shared_frame(domain, argument.control_gfn)
-    })?;
+    argument.link_bits =
+        channels.init_control(argument.vcpu, argument.offset, &**domain, || {
+            shared_frame(domain, argument.control_gfn)
+        })?;
     Ok(())
 }
 

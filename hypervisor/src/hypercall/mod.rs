@@ -83,7 +83,7 @@ pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
 /// Makes one call: directly, or as an entry of a multicall.
 #[inline]
 pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
-    let [a0, a1, a2, a3, ..] = frame.args;
+    let [a0, a1, a2, ..] = frame.args;
     let Ok(nr) = u32::try_from(frame.nr) else {
         return unknown(context, frame);
     };

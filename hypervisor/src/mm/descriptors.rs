@@ -188,8 +188,7 @@ pub fn descriptor_table_fault(
     error_code: u32,
 ) -> Result<bool, CrashReason> {
     let vcpu = context.vcpu;
-    let Some((page, offset)) =
-        PerDomainArea::ldt_offset(vcpu.id() as usize, Vaddr::new(address))
+    let Some((page, offset)) = PerDomainArea::ldt_offset(vcpu.id() as usize, Vaddr::new(address))
     else {
         return Ok(false);
     };
@@ -217,7 +216,11 @@ pub fn descriptor_table_fault(
         /// Selector error code: the table is the LDT.
         const LOCAL: u32 = 1 << 2;
         const GENERAL_PROTECTION: u8 = 13;
-        trap::inject(context, GENERAL_PROTECTION, (offset as u32 & 0xfff8) | LOCAL)?;
+        trap::inject(
+            context,
+            GENERAL_PROTECTION,
+            (offset as u32 & 0xfff8) | LOCAL,
+        )?;
     }
     Ok(true)
 }

@@ -133,7 +133,11 @@ pub(super) fn flush_stale(since: Stamp) {
     let clock = frame_table().clock();
     let mut stale = CpuSet::default();
     let mut any = false;
-    for (id, cpu) in CPUS.iter().enumerate().take(USED_END.load(Ordering::SeqCst)) {
+    for (id, cpu) in CPUS
+        .iter()
+        .enumerate()
+        .take(USED_END.load(Ordering::SeqCst))
+    {
         let last = Epoch(cpu.epoch.load(Ordering::Acquire));
         if cpu.used.load(Ordering::SeqCst) && clock.is_stale(last, since) {
             stale.insert(id);
@@ -180,7 +184,11 @@ pub fn flush_on(cpus: &CpuSet) {
 /// Flushes all translations of every CPU that has had a guest's.
 pub fn flush_all_cpus() {
     let mut all = CpuSet::default();
-    for (id, cpu) in CPUS.iter().enumerate().take(USED_END.load(Ordering::SeqCst)) {
+    for (id, cpu) in CPUS
+        .iter()
+        .enumerate()
+        .take(USED_END.load(Ordering::SeqCst))
+    {
         if cpu.used.load(Ordering::SeqCst) {
             all.insert(id);
         }

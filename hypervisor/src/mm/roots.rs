@@ -37,14 +37,6 @@ pub fn pin_root(domain: &Domain, frame: Mfn) -> Result<(), Errno> {
 #[derive(Debug)]
 pub struct WritablePage(TypedRef<'static>);
 
-impl WritablePage {
-    /// The reference to the page.
-    #[inline]
-    pub fn page(&self) -> &PageRef<'static> {
-        self.0.page()
-    }
-}
-
 impl Deref for WritablePage {
     type Target = PageRef<'static>;
 

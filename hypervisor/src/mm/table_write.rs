@@ -43,7 +43,12 @@ impl Table {
             .lock(self.frame, self.domain)
             .map_err(|_| Refused)?;
         table
-            .compare_exchange_l1(index, Entry(expected), Entry(new), Owners::same(self.domain))
+            .compare_exchange_l1(
+                index,
+                Entry(expected),
+                Entry(new),
+                Owners::same(self.domain),
+            )
             .map_err(|_| Refused)
     }
 }
@@ -59,9 +64,7 @@ impl Memory for Table {
 
     fn read(&mut self, address: u64, width: Width) -> Result<u64, Refused> {
         let mut bytes = [0; 8];
-        let wanted = bytes
-            .get_mut(..width.bytes() as usize)
-            .ok_or(Refused)?;
+        let wanted = bytes.get_mut(..width.bytes() as usize).ok_or(Refused)?;
         guest::copy_from(wanted, Vaddr::new(address)).map_err(|_| Refused)?;
         Ok(u64::from_le_bytes(bytes))
     }

@@ -11,8 +11,8 @@ use xen_abi::grant_table as abi;
 
 use crate::context::Context;
 use crate::domain::Domain;
-use crate::mm::{self, WritablePage};
 use crate::domains;
+use crate::mm::{self, WritablePage};
 
 /// Does a request.
 pub(super) fn copy(context: &Context<'_>, request: &abi::Copy) -> Status {
@@ -24,7 +24,11 @@ pub(super) fn copy(context: &Context<'_>, request: &abi::Copy) -> Status {
 
 fn try_copy(context: &Context<'_>, request: &abi::Copy) -> Result<(), Status> {
     let flags = u32::from(request.flags);
-    let source = End::find(context, &request.source, flags & abi::GNTCOPY_SOURCE_GREF != 0)?;
+    let source = End::find(
+        context,
+        &request.source,
+        flags & abi::GNTCOPY_SOURCE_GREF != 0,
+    )?;
     let dest = End::find(context, &request.dest, flags & abi::GNTCOPY_DEST_GREF != 0)?;
     let from = source.acquire(context, &request.source, Access::copy(true))?;
     let to = dest.acquire(context, &request.dest, Access::copy(false))?;
@@ -32,7 +36,10 @@ fn try_copy(context: &Context<'_>, request: &abi::Copy) -> Result<(), Status> {
     if !in_page(request.source.offset) || !in_page(request.dest.offset) {
         return Err(Status::BAD_COPY_ARG);
     }
-    let (from, to) = (platform_memory::map(from.page()), platform_memory::map(to.page()));
+    let (from, to) = (
+        platform_memory::map(from.page()),
+        platform_memory::map(to.page()),
+    );
     let mut buffer = [0; 512];
     let (mut at_source, mut at_dest) = (
         usize::from(request.source.offset),
@@ -83,10 +90,9 @@ impl End {
             let user = context.domain.id();
             let mut table = self.domain.grants.lock();
             let reference = end.u.reference();
-            let (pin, page) =
-                table.pin(reference, user, access, Purpose::Copy, |frame, _| {
-                    self.page(Mfn::new(frame)).ok_or(Status::BAD_PAGE)
-                })?;
+            let (pin, page) = table.pin(reference, user, access, Purpose::Copy, |frame, _| {
+                self.page(Mfn::new(frame)).ok_or(Status::BAD_PAGE)
+            })?;
             (page.frame(), Some(PinGuard::new(&self.domain, pin)))
         } else {
             (Mfn::new(end.u.gmfn()), None)

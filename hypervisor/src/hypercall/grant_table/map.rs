@@ -16,8 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{BUDGET, rest};
 use crate::context::Context;
 use crate::domain::{DomId, Domain};
-use crate::mm::{self, CpuSet, Leaf, WritablePage, validator, walk_to_l1};
 use crate::domains;
+use crate::mm::{self, CpuSet, Leaf, WritablePage, validator, walk_to_l1};
 
 /// `GNTTABOP_map_grant_ref`.
 pub(super) fn map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Status {

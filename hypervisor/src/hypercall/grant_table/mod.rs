@@ -21,9 +21,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::context::Context;
 use crate::domain::Domain;
+use crate::domains;
 use crate::events::shared_page_by_view;
 use crate::mm::{self, WritablePage};
-use crate::domains;
 
 /// The grants of a domain.
 pub type GrantTable = grants::GrantTable<EntryFrame, PageRef<'static>>;
@@ -69,20 +69,22 @@ pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     }
     let at = Vaddr::new(at);
     match command {
-        abi::MAP_GRANT_REF => {
-            list(context, frame, |context, request: &mut abi::MapGrantRef| {
-                request.status = map::map(context, request).0;
-            })
-        }
+        abi::MAP_GRANT_REF => list(context, frame, |context, request: &mut abi::MapGrantRef| {
+            request.status = map::map(context, request).0;
+        }),
         abi::UNMAP_GRANT_REF => map::unmap_list::<abi::UnmapGrantRef>(context, frame),
         abi::UNMAP_AND_REPLACE => map::unmap_list::<abi::UnmapAndReplace>(context, frame),
         abi::COPY => list(context, frame, |context, request: &mut abi::Copy| {
             request.status = copy::copy(context, request).0;
         }),
-        abi::SWAP_GRANT_REF => list(context, frame, |context, request: &mut abi::SwapGrantRef| {
-            let mut grants = context.domain.grants.lock();
-            request.status = status(grants.swap(request.ref_a, request.ref_b)).0;
-        }),
+        abi::SWAP_GRANT_REF => list(
+            context,
+            frame,
+            |context, request: &mut abi::SwapGrantRef| {
+                let mut grants = context.domain.grants.lock();
+                request.status = status(grants.swap(request.ref_a, request.ref_b)).0;
+            },
+        ),
         abi::SETUP_TABLE => one(count, at, |request: &mut abi::SetupTable| {
             request.status = status(setup_table(context, request)).0;
         }),
@@ -172,8 +174,8 @@ fn named<O: Operation>(
     } else {
         domains::find(domid).ok_or(Status::BAD_DOMAIN)?
     };
-    let permission = authorize(context.domain.caller(), domain.id())
-        .map_err(|_| Status::PERMISSION_DENIED)?;
+    let permission =
+        authorize(context.domain.caller(), domain.id()).map_err(|_| Status::PERMISSION_DENIED)?;
     Ok((domain, permission))
 }
 

@@ -33,7 +33,8 @@ pub(super) fn exchange(context: &mut Context<'_>, frame: &CallFrame) -> Outcome 
     let mut preempted = false;
     let mut result = run(context, &mut request, &mut preempted);
     // How far it got is in the guest's structure: also for a call that goes on.
-    let place = frame.args[1].checked_add(core::mem::offset_of!(MemoryExchange, nr_exchanged) as u64);
+    let place =
+        frame.args[1].checked_add(core::mem::offset_of!(MemoryExchange, nr_exchanged) as u64);
     let told = place
         .is_some_and(|place| guest::write_u64(Vaddr::new(place), request.nr_exchanged).is_ok());
     if !told {
@@ -169,7 +170,11 @@ impl Shape {
             }
             told &= guest::write_u64(place, first.raw()).is_ok();
         }
-        if told { Ok(()) } else { Err(ChunkError::Untold) }
+        if told {
+            Ok(())
+        } else {
+            Err(ChunkError::Untold)
+        }
     }
 
     /// Takes a chunk's pages from the domain.
@@ -193,9 +198,7 @@ impl Shape {
     fn allocate(&self) -> Result<Vec<ReadyChunk<'static>>, Errno> {
         let count = 1usize << self.output_chunk;
         let mut chunks = Vec::new();
-        chunks
-            .try_reserve_exact(count)
-            .map_err(|_| Errno::ENOMEM)?;
+        chunks.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         for _ in 0..count {
             match mm::take_uncharged(self.output_order, self.address_bits) {
                 Some(chunk) => chunks.push(chunk),

@@ -46,7 +46,8 @@ pub fn set_machine_map(map: &FirmwareMap) {
 /// # Errors
 /// `EPERM`, `EFAULT`; `EINVAL` for a buffer that is too small.
 pub(super) fn machine_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
-    let _token = authorize::<op::MemoryMachineMemoryMap>(context.domain.caller(), context.domain.id())?;
+    let _token =
+        authorize::<op::MemoryMachineMemoryMap>(context.domain.caller(), context.domain.id())?;
     let mut argument: MemoryMap = read(at)?;
     let entries = MACHINE_MAP.get().map_or(&[][..], Vec::as_slice);
     if !argument.buffer.is_null() {
@@ -107,12 +108,9 @@ pub(super) fn machphys_mfn_list(at: Vaddr) -> Result<(), Errno> {
         .div_ceil(EXTENT_BYTES)
         .min(u64::from(argument.max_extents));
     for index in 0..extents {
-        let frame = m2p::frame(index * (EXTENT_BYTES / PAGE_SIZE))
-            .map_or(u64::MAX, |frame| frame.raw());
-        let to = argument
-            .extent_start
-            .element(index)
-            .ok_or(Errno::EFAULT)?;
+        let frame =
+            m2p::frame(index * (EXTENT_BYTES / PAGE_SIZE)).map_or(u64::MAX, |frame| frame.raw());
+        let to = argument.extent_start.element(index).ok_or(Errno::EFAULT)?;
         guest::write_u64(Vaddr::new(to.address), frame).map_err(|_| Errno::EFAULT)?;
     }
     argument.nr_extents = extents as u32;

@@ -65,7 +65,8 @@ pub(super) fn adjust(
         return done_before;
     };
     // More could not be encoded in a preempted call.
-    if request.nr_extents > u64::from(u32::MAX >> OPERATION_BITS) || progress >= request.nr_extents {
+    if request.nr_extents > u64::from(u32::MAX >> OPERATION_BITS) || progress >= request.nr_extents
+    {
         return done_before;
     }
     let Ok(domain) = subject(context, request.domid) else {
@@ -122,9 +123,7 @@ struct Reservation<'d> {
 
 impl Reservation<'_> {
     fn place(&self, index: u64) -> Option<Vaddr> {
-        self.list
-            .checked_add(index.checked_mul(8)?)
-            .map(Vaddr::new)
+        self.list.checked_add(index.checked_mul(8)?).map(Vaddr::new)
     }
 
     fn allocate(&self) -> Option<Mfn> {

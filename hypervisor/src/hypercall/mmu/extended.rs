@@ -158,11 +158,7 @@ impl Item {
             .map_err(table_stop)
     }
 
-    fn new_kernel_root(
-        &self,
-        context: &mut Context<'_>,
-        budget: &mut Budget,
-    ) -> Result<(), Stop> {
+    fn new_kernel_root(&self, context: &mut Context<'_>, budget: &mut Budget) -> Result<(), Stop> {
         if self.owner != context.domain.id() {
             return Err(Errno::EPERM.into());
         }

@@ -283,7 +283,11 @@ struct Update {
 }
 
 impl Update {
-    fn permission(context: &Context<'_>, tables: DomId, frames: DomId) -> Result<Permission, Errno> {
+    fn permission(
+        context: &Context<'_>,
+        tables: DomId,
+        frames: DomId,
+    ) -> Result<Permission, Errno> {
         let caller = context.domain.caller();
         // Device memory is asked for frame by frame.
         let frames = if frames == DOMID_IO { tables } else { frames };

@@ -122,9 +122,7 @@ pub(super) fn cpus_of(domain: &Domain, bitmap: u64) -> Result<CpuSet, Errno> {
     let mut cpus = CpuSet::default();
     let bytes = domain.max_vcpus().div_ceil(8);
     for byte in 0..bytes {
-        let at = bitmap
-            .checked_add(u64::from(byte))
-            .ok_or(Errno::EFAULT)?;
+        let at = bitmap.checked_add(u64::from(byte)).ok_or(Errno::EFAULT)?;
         let bits: u8 = guest::read(Vaddr::new(at)).map_err(|_| Errno::EFAULT)?;
         for bit in (0..8).filter(|bit| bits >> bit & 1 != 0) {
             if let Some(vcpu) = domain.vcpu(byte * 8 + bit) {
