@@ -96,6 +96,10 @@ pub fn initialise(domain: &Domain, target: &Vcpu, wanted: &VcpuGuestContext) -> 
         return Err(Errno::EINVAL);
     }
     let mut state = target.state.try_lock().ok_or(Errno::EBUSY)?;
+    // Asked again under the lock: another vCPU may have been faster.
+    if target.is_initialised() {
+        return Err(Errno::EEXIST);
+    }
     let state = &mut *state;
 
     let kernel_root = mm::guest_root(domain, frame_of_cr3(wanted.ctrlreg[3]))?;

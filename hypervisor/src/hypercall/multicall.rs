@@ -30,6 +30,7 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         ))
     };
     let start = time::now();
+    let mut blocks = false;
     for done in 0..count {
         if done == BATCH || (done != 0 && time::now().saturating_sub(start) > PATIENCE) {
             return rest(done, at);
@@ -61,7 +62,7 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
             }
             // Blocking ends the vCPU's turn after the list, not within it.
             Outcome::Block => {
-                context.cpu.reschedule = true;
+                blocks = true;
                 0
             }
             Outcome::Crash(reason) => return Outcome::Crash(reason),
@@ -77,5 +78,5 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
             None => return errno(Errno::EFAULT),
         }
     }
-    ok()
+    if blocks { Outcome::Block } else { ok() }
 }
