@@ -225,7 +225,7 @@ impl Calls {
             | number::DOMCTL
             | number::KEXEC_OP
             | number::ARCH_0
-            | number::HYPFS_OP => a0 >= 8 << 20 || a0 < 64,
+            | number::HYPFS_OP => !(64..8 << 20).contains(&a0),
             // Gives back or exchanges memory: of lists that the guest made.
             _ => true,
         }

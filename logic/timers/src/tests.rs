@@ -6,9 +6,6 @@ use super::*;
 use proptest::prelude::*;
 use std::vec::Vec;
 
-/// A timer of the model: its name, payload, deadline with the order of arming, whether it is registered.
-type Modelled = (TimerId, usize, Option<(u64, u64)>, bool);
-
 #[test]
 fn fires_in_order_of_deadline_then_of_arming() {
     let mut queue = TimerQueue::new();
