@@ -37,6 +37,8 @@ pub enum TimerEvent {
 
 /// Shortest period that a guest may ask for, in nanoseconds (Xen's limit is the same 1 ms).
 const MIN_PERIOD: u64 = 1_000_000;
+/// Longest one (Xen's limit too).
+const MAX_PERIOD: u64 = u64::MAX >> 2;
 
 /// Timers of a vCPU, registered with the CPU that runs it.
 #[derive(Clone, Copy)]
@@ -128,7 +130,7 @@ pub fn arm_poll(context: &mut Context<'_>, deadline: u64) {
 
 /// Starts timer events every `period` nanoseconds; 0 stops them.
 pub fn set_periodic(context: &mut Context<'_>, period: u64) -> Outcome {
-    if period != 0 && period < MIN_PERIOD {
+    if period != 0 && !(MIN_PERIOD..=MAX_PERIOD).contains(&period) {
         return errno(Errno::EINVAL);
     }
     context.vcpu.set_period(period);

@@ -78,7 +78,7 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             let Ok(request) = guest::read::<vcpu::SetPeriodicTimer>(at) else {
                 return errno(Errno::EFAULT);
             };
-            if is_self {
+            if is_self && request.period_ns != 0 {
                 vcpu_time::set_periodic(context, request.period_ns)
             } else {
                 errno(Errno::EINVAL)
