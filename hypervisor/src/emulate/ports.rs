@@ -12,6 +12,7 @@ use platform_cpu::lock::SpinLock;
 use platform_cpu::ports;
 use platform_devices::rtc;
 use privileged_ops::{Gpr, Mode, Port, Register, Segment, Width};
+use x86_defs::paging::PageFaultCode;
 use xen_abi::vm_assist::TYPE_ARCHITECTURAL_IOPL;
 
 use super::Carried;
@@ -129,7 +130,10 @@ pub(super) fn input_string(
     let domain = context.domain;
     string(context, Gpr::RDI, 0, width, repeat, narrow, |at, bytes| {
         // Reading tells most faults before the device's data is taken and lost.
-        guest::copy_from(bytes, at)?;
+        guest::copy_from(bytes, at).map_err(|fault| Fault {
+            error_code: fault.error_code | PageFaultCode::WRITE.bits(),
+            ..fault
+        })?;
         let data = read(domain, port, width).to_le_bytes();
         guest::copy_to(at, data.get(..bytes.len()).unwrap_or(&data))
     })
