@@ -142,7 +142,11 @@ const IRET_WORDS: usize = 9;
 /// The stack cannot be read, or there is no user page table to return to: the domain cannot go on.
 pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     let Context {
-        vcpu, state, regs, ..
+        domain,
+        vcpu,
+        state,
+        regs,
+        ..
     } = context;
     let stack = Vaddr::new(regs.rsp);
     let mut words = [0; IRET_WORDS];
@@ -154,6 +158,9 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     let (cs, ss) = (cs as u16, ss as u16);
     if cs & 3 == 3 {
         state.toggle_mode()?;
+    }
+    if domain.assists(TYPE_ARCHITECTURAL_IOPL) {
+        state.iopl = (saved_flags >> IOPL_SHIFT & 3) as u8;
     }
     regs.rip = rip;
     regs.cs = cs | 3;
