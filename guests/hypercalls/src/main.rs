@@ -15,7 +15,7 @@ mod random_calls;
 use guest_runtime::memory::{self, M2P, Page};
 use guest_runtime::xen_abi::start_info::StartInfo;
 use guest_runtime::xen_abi::{hypercall as number, sched, vcpu, version};
-use guest_runtime::{check, expect, expect_eq, guest, hypercalls, println, shared, traps};
+use guest_runtime::{check, expect, expect_eq, guest, hypercalls, option, println, shared, traps};
 
 guest!(main);
 
@@ -89,15 +89,14 @@ fn main(info: &'static StartInfo) {
     for page in 0..256 {
         check!(memory::update_va_mapping(page * memory::PAGE, 0) == 0);
     }
-    let line = command_line(info);
-    let seed = option(line, "seed=").unwrap_or(0x0bad_5eed);
-    let steps = option(line, "steps=").unwrap_or(200_000);
+    let seed = option(info, "seed=").unwrap_or(0x0bad_5eed);
+    let steps = option(info, "steps=").unwrap_or(200_000);
     println!("answers");
     answers::run();
     println!("bad pointers");
     every_call();
     println!("random calls: seed={seed} steps={steps}");
-    random_calls::run(seed, steps, option(line, "careful=").is_some());
+    random_calls::run(seed, steps, option(info, "careful=").is_some());
 
     // All that a guest needs still works.
     traps::init();
@@ -115,20 +114,6 @@ fn main(info: &'static StartInfo) {
     );
     expect_eq!(page.map_rw(), 0);
     expect!(shared::now() > time);
-}
-
-fn command_line(info: &StartInfo) -> &str {
-    let end = info
-        .cmd_line
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(0);
-    core::str::from_utf8(&info.cmd_line[..end]).unwrap_or("")
-}
-
-fn option(line: &str, name: &str) -> Option<u64> {
-    line.split(' ')
-        .find_map(|word| word.strip_prefix(name)?.parse().ok())
 }
 
 /// Every number, with operations and pointers that are none.

@@ -75,6 +75,14 @@ global_asm!(
     stack = const STACK_BYTES,
 );
 
+/// The number behind `name` (with its `=`) on the guest's command line.
+pub fn option(info: &StartInfo, name: &str) -> Option<u64> {
+    let end = info.cmd_line.iter().position(|byte| *byte == 0)?;
+    let line = core::str::from_utf8(&info.cmd_line[..end]).ok()?;
+    line.split(' ')
+        .find_map(|word| word.strip_prefix(name)?.parse().ok())
+}
+
 unsafe extern "Rust" {
     fn guest_main(info: &'static StartInfo);
 }
