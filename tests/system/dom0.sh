@@ -83,17 +83,22 @@ echo "$made processes in $(($(now) - start)) s"
 [ $bad = 0 ] || fail "$bad of 2,000 processes ended wrongly"
 [ $made -ge 2000 ] || fail "only $made processes were made"
 
-# Both clocks count whole seconds here: they may differ by one.
+# The RTC counts whole seconds, and a busy host may take a second from us between two commands.
 rtc() { date -u -D '%Y-%m-%d %H:%M:%S' -d "$(cat /sys/class/rtc/rtc0/date) $(cat /sys/class/rtc/rtc0/time)" +%s; }
+uptime_ms() { awk '{ printf "%d", $1 * 1000 }' /proc/uptime; }
 rtc_start=$(rtc)
 clock_start=$(date +%s)
+uptime_start=$(uptime_ms)
 sleep 2
+slept=$(($(uptime_ms) - uptime_start))
 rtc_span=$(($(rtc) - rtc_start))
 clock_span=$(($(date +%s) - clock_start))
-echo "slept 2 s: clock $clock_span s, RTC $rtc_span s; clock less RTC: $(($(date +%s) - $(rtc))) s"
-[ $rtc_span -ge 1 ] && [ $rtc_span -le 4 ] || fail "the RTC advanced by $rtc_span s in a sleep of 2 s"
+echo "slept $slept ms: clock $clock_span s, RTC $rtc_span s; clock less RTC: $(($(date +%s) - $(rtc))) s"
+# A kernel's sleep is never short (its uptime is told in hundredths).
+[ $slept -ge 1990 ] || fail "a sleep of 2 s took $slept ms"
+[ $rtc_span -ge 1 ] && [ $rtc_span -le 20 ] || fail "the RTC advanced by $rtc_span s in a sleep of 2 s"
 difference=$((clock_span - rtc_span))
-[ ${difference#-} -le 1 ] || fail "clock and RTC advanced differently"
+[ ${difference#-} -le 2 ] || fail "clock and RTC advanced differently"
 difference=$(($(date +%s) - $(rtc)))
 [ ${difference#-} -le 2 ] || fail "clock and RTC are $difference s apart"
 
