@@ -79,6 +79,8 @@ pub fn build(
     if let (Some(place), Some(module)) = (layout.initrd, &initrd_module) {
         load_initrd(&pages, place, module.bytes())?;
     }
+    let pae_mode = kernel.pae_mode;
+    let has_pae_note = pae_mode == b"yes" || pae_mode.windows(7).any(|word| word == b"bimodal");
     // The kernel's file is not needed any more: its memory is domain 0's from here on.
     drop(kernel);
     drop(unpacked);
@@ -102,7 +104,7 @@ pub fn build(
         })?;
     }
     write_p2m(&pages, &layout)?;
-    write_start_info(domain, &pages, &layout, boot)?;
+    write_start_info(domain, &pages, &layout, boot, has_pae_note)?;
     let root = write_page_tables(&pages, &layout)?;
     start_vcpu(domain, &layout, root)
 }
@@ -200,6 +202,7 @@ fn write_start_info(
     pages: &Pages<'_>,
     layout: &Layout,
     boot: &BootInfo,
+    has_pae_note: bool,
 ) -> Result<(), Dom0Error> {
     let video = video(boot);
     let shared_info = domain
@@ -216,6 +219,7 @@ fn write_start_info(
             has_video: video.is_some(),
         },
         flags: 0,
+        has_pae_note,
     };
     let info = content.build().map_err(Dom0Error::CommandLine)?;
     let video = video.unwrap_or_else(Dom0VgaConsoleInfo::new_zeroed);

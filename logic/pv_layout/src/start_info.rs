@@ -61,15 +61,21 @@ pub struct StartInfoContent<'a> {
     pub domain: DomainPages,
     /// More `SIF_*` flags.
     pub flags: u32,
+    /// Whether the kernel's notes say that it knows PAE: the magic tells it so again, also in 64 bits.
+    pub has_pae_note: bool,
 }
 
 impl StartInfoContent<'_> {
     /// Makes it.
     pub fn build(&self) -> Result<StartInfo, CommandLineTooLong> {
-        const MAGIC: &[u8] = b"xen-3.0-x86_64";
+        let magic: &[u8] = if self.has_pae_note {
+            b"xen-3.0-x86_64p"
+        } else {
+            b"xen-3.0-x86_64"
+        };
         let layout = self.layout;
         let mut info = StartInfo::new_zeroed();
-        for (to, from) in info.magic.iter_mut().zip(MAGIC) {
+        for (to, from) in info.magic.iter_mut().zip(magic) {
             *to = *from;
         }
         info.nr_pages = layout.pages;

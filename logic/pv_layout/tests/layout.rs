@@ -200,9 +200,10 @@ fn linux_as_domain_0() {
         command_line: b"root=/dev/vda  quiet ",
         domain: DomainPages::Domain0 { has_video: true },
         flags: 0,
+        has_pae_note: true,
     };
     let info = content.build().unwrap();
-    assert!(info.magic.starts_with(b"xen-3.0-x86_64\0"));
+    assert!(info.magic.starts_with(b"xen-3.0-x86_64p\0"));
     assert_eq!((info.nr_pages, info.shared_info), (pages, 0x1234000));
     // SIF_PRIVILEGED, SIF_INITDOMAIN, SIF_MOD_START_PFN.
     assert_eq!(info.flags, 1 | 2 | 8);
@@ -249,6 +250,7 @@ fn small_image_as_other_domain() {
             console_port: 2,
         },
         flags: 0,
+        has_pae_note: true,
     };
     let info = content.build().unwrap();
     assert_eq!((info.flags, info.store_mfn, info.store_evtchn), (0, 7, 1));
