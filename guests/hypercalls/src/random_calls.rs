@@ -211,7 +211,8 @@ impl Calls {
             number::SET_TRAP_TABLE => a0 >= 8 << 20,
             number::SET_DEBUGREG => a0 != 7 && a0 != 5,
             number::UPDATE_VA_MAPPING | number::UPDATE_VA_MAPPING_OTHERDOMAIN => !is_image(a0),
-            number::CONSOLE_IO => operation == 1 || a1 < 64 || a2 > 1 << 40,
+            // What is written is looked at for words of this guest.
+            number::CONSOLE_IO => operation != 0 || a2 >= 8 << 20,
             // Lists: of what the guest made itself only.
             number::MMUEXT_OP => a0 >= 8 << 20 || in_buffers(a0) && a1 < 6 && self.root_stays(a0),
             number::MMU_UPDATE => a0 >= 8 << 20 || in_buffers(a0),

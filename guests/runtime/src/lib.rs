@@ -30,6 +30,21 @@ global_asm!(
     ".pushsection .text.start, \"ax\"",
     ".globl _start",
     "_start:",
+    "mov [rip + initial_registers], rax",
+    "mov [rip + initial_registers + 8], rbx",
+    "mov [rip + initial_registers + 16], rcx",
+    "mov [rip + initial_registers + 24], rdx",
+    "mov [rip + initial_registers + 32], rsi",
+    "mov [rip + initial_registers + 40], rdi",
+    "mov [rip + initial_registers + 48], rbp",
+    "mov [rip + initial_registers + 56], rsp",
+    "pushfq",
+    "pop qword ptr [rip + initial_registers + 64]",
+    "mov [rip + initial_registers + 72], cs",
+    "mov [rip + initial_registers + 80], ss",
+    "mov [rip + initial_registers + 88], ds",
+    "mov [rip + initial_registers + 96], r8",
+    "mov [rip + initial_registers + 104], r15",
     "cld",
     "lea rsp, [rip + guest_stack_end]",
     "xor ebp, ebp",
@@ -42,6 +57,10 @@ global_asm!(
     "guest_stack:",
     ".skip {stack}",
     "guest_stack_end:",
+    ".popsection",
+    ".pushsection .data",
+    ".balign 8",
+    "initial_registers: .skip 112",
     ".popsection",
     // ELF notes (public/elfnote.h): name size, description size, type, "Xen\0", description.
     ".pushsection .note.Xen, \"a\", @note",
@@ -85,6 +104,15 @@ pub fn option(info: &StartInfo, name: &str) -> Option<u64> {
 
 unsafe extern "Rust" {
     fn guest_main(info: &'static StartInfo);
+}
+
+/// RAX, RBX, RCX, RDX, RSI, RDI, RBP, RSP, RFLAGS, CS, SS, DS, R8 and R15 as the guest found them.
+pub fn initial_registers() -> [u64; 14] {
+    unsafe extern "C" {
+        static initial_registers: [u64; 14];
+    }
+    // SAFETY: written by the first instructions, and by none after.
+    unsafe { (&raw const initial_registers).read() }
 }
 
 /// First Rust code of the guest.
