@@ -2,6 +2,7 @@
 //!
 //! A guest ends with `GUEST PASS` or `GUEST FAIL` on the console, and leaves by QEMU's debug exit device.
 
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,24 +57,70 @@ fn grub(hypervisor: Option<&str>) -> Result<Verdict> {
     ))
 }
 
+/// What `guests/start_info` expects, to the byte.
+const START_INFO_ARGUMENTS: &str = "test  \"x  y\" z=1 'q' -- tail ";
+/// Guests that look at what differs between processors.
+const EVERY_CPU: [&str; 2] = ["guest_traps", "guest_privileged"];
+
+/// A run of one of our own guests.
+#[derive(Clone, Debug)]
+struct Run {
+    program: String,
+    cpu: &'static str,
+    arguments: &'static str,
+    has_initrd: bool,
+}
+
 fn own_cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
-    Ok(image::guest_names()?
-        .into_iter()
-        .map(|program| {
-            let name = program.trim_start_matches("guest_").to_owned();
-            let option = hypervisor.map_or(String::new(), |name| format!(" --hypervisor {name}"));
-            let hypervisor = hypervisor.map(str::to_owned);
-            Case {
-                group: "guests",
-                command: format!("cargo xtask test 'guests/{name}'{option}"),
-                run: Box::new({
-                    let program = program.clone();
-                    move || run(&program, hypervisor.as_deref())
-                }),
-                name,
+    let mut cases = Vec::new();
+    for program in image::guest_names()? {
+        let name = program.trim_start_matches("guest_").to_owned();
+        let is_start_info = program.starts_with("guest_start_info");
+        let run = Run {
+            cpu: "max",
+            arguments: match hypervisor {
+                _ if is_start_info => START_INFO_ARGUMENTS,
+                // Xen itself does not outlive all that Xenolith has to.
+                Some(_) => "careful=1",
+                None => "",
+            },
+            has_initrd: false,
+            program,
+        };
+        if is_start_info {
+            let with_initrd = Run {
+                has_initrd: true,
+                ..run.clone()
+            };
+            cases.push(own_case(format!("{name} initrd"), with_initrd, hypervisor));
+        }
+        if EVERY_CPU.contains(&run.program.as_str()) {
+            for cpu in ["qemu64", "EPYC,-monitor"] {
+                let on_cpu = Run { cpu, ..run.clone() };
+                cases.push(own_case(format!("{name} {cpu}"), on_cpu, hypervisor));
             }
-        })
-        .collect())
+        }
+        cases.push(own_case(name, run, hypervisor));
+    }
+    Ok(cases)
+}
+
+fn own_case(name: String, own: Run, hypervisor: Option<&str>) -> Case {
+    let option = hypervisor.map_or(String::new(), |name| format!(" --hypervisor {name}"));
+    let hypervisor = hypervisor.map(str::to_owned);
+    Case {
+        group: "guests",
+        command: format!("cargo xtask test 'guests/{name}'{option}"),
+        run: Box::new(move || run(&own, hypervisor.as_deref())),
+        name,
+    }
+}
+
+/// The initrd that `guests/start_info` knows.
+fn known_initrd() -> Vec<u8> {
+    (0..3 * 4096 + 123_usize)
+        .map(|position| (position * 7 + (position >> 8)) as u8)
+        .collect()
 }
 
 /// A small machine.
@@ -90,13 +137,27 @@ pub(crate) fn machine(cpu: &str) -> MachineOptions {
     }
 }
 
-fn run(name: &str, hypervisor: Option<&str>) -> Result<Verdict> {
+fn run(run: &Run, hypervisor: Option<&str>) -> Result<Verdict> {
     let image = image::build_guests()?
         .into_iter()
-        .find(|image| image.file_name().is_some_and(|file| file == name))
-        .ok_or_else(|| anyhow::anyhow!("the guest {name} was not built"))?;
+        .find(|image| {
+            image
+                .file_name()
+                .is_some_and(|file| file == run.program.as_str())
+        })
+        .ok_or_else(|| anyhow::anyhow!("the guest {} was not built", run.program))?;
     let directory = RunDirectory::new()?;
-    let boot = boot(hypervisor, &image, &format!("guest={name}"), &directory)?;
+    let mut boot = boot(hypervisor, &image, run.arguments, &directory)?;
+    if run.has_initrd
+        && let Boot::Kernel {
+            initrd: Some(modules),
+            ..
+        } = &mut boot
+    {
+        let path = directory.join("initrd");
+        fs::write(&path, known_initrd())?;
+        *modules = format!("{modules},{}", machine::multiboot_module(&path, ""));
+    }
     let plan = Plan {
         timeout: Some(Duration::from_secs(240)),
         until: Some("GUEST ".to_owned()),
@@ -104,7 +165,7 @@ fn run(name: &str, hypervisor: Option<&str>) -> Result<Verdict> {
         ..Plan::default()
     };
     let outcome = session::unattended(
-        machine::qemu(&machine("max"), &boot, &directory)?,
+        machine::qemu(&machine(run.cpu), &boot, &directory)?,
         &directory,
         &plan,
     )?;
