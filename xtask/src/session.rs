@@ -305,18 +305,15 @@ impl Watch<'_> {
                     self.monitor.push_str(&text);
                     reason = reason.or_else(|| shutdown_reason(&self.monitor));
                 }
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    if let Some(status) = child.try_wait()? {
-                        // All that was sent has been read: the channels are drained before a time-out.
-                        return Ok(match reason {
-                            Some(end) if self.fatal.is_none() => end,
-                            None if self.fatal.is_none() => {
-                                End::Qemu(format!("QEMU ended ({status})"))
-                            }
-                            _ => End::Fatal(self.fatal.take().unwrap_or_default()),
-                        });
-                    }
-                    thread::sleep(Duration::from_millis(5));
+                Err(RecvTimeoutError::Timeout) => {}
+                // All channels are closed, and all that came through them has been read.
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = child.wait()?;
+                    return Ok(match (self.fatal.take(), reason) {
+                        (Some(line), _) => End::Fatal(line),
+                        (None, Some(end)) => end,
+                        (None, None) => End::Qemu(format!("QEMU ended ({status})")),
+                    });
                 }
             }
             let now = Instant::now();
