@@ -16,23 +16,28 @@ pub(crate) fn clock() {
     expect!(info.version & 1 == 0);
     expect!(info.tsc_to_system_mul != 0);
     let mut last = shared::now();
-    let (start, start_tsc) = (last, shared::tsc());
+    // Whoever runs the machine may stop it between any two instructions: bounds from both sides.
+    let tsc = || (shared::tsc(), shared::now(), shared::tsc());
+    let (first, start, second) = tsc();
     let mut changes = 0;
     let mut version = info.version;
     for _ in 0..200_000 {
         let now = shared::now();
         check!(now >= last);
-        check!(now - last < 1000 * MILLISECOND);
+        check!(now - last < 20_000 * MILLISECOND);
         last = now;
         let new = shared::time_info().version;
         changes += u32::from(new != version);
         version = new;
     }
-    let elapsed = shared::now() - start;
-    let by_tsc = shared::scale(&info, shared::tsc() - start_tsc);
+    let (third, end, fourth) = tsc();
+    let elapsed = end - start;
+    let least = shared::scale(&info, third - second);
+    let most = shared::scale(&info, fourth - first);
     expect!(elapsed > MILLISECOND);
     // Within a part in a hundred.
-    expect!(elapsed.abs_diff(by_tsc) <= elapsed / 100 + MILLISECOND);
+    let slack = elapsed / 100 + MILLISECOND;
+    expect!((least.saturating_sub(slack)..=most + slack).contains(&elapsed));
     let _ = changes;
     let (seconds, nanoseconds) = shared::wall_clock();
     expect!(nanoseconds < 1_000_000_000);
@@ -126,7 +131,7 @@ fn single_shot(timer: u32) {
         let elapsed = shared::now() - start;
         expect!(shared::is_pending(timer));
         expect!(elapsed >= delay * MILLISECOND);
-        expect!(elapsed < (delay + 2000) * MILLISECOND);
+        expect!(elapsed < (delay + 20_000) * MILLISECOND);
     }
     // In the past: at once, or refused if so asked (which later versions of Xen do not do any more).
     clear(timer);
@@ -207,10 +212,10 @@ fn polling(timer: u32) {
     // A time that passes, one that has passed, a port that is pending.
     let (result, elapsed) = poll(&mut [port], shared::now() + 4 * MILLISECOND);
     expect_eq!(result, 0);
-    expect!((3 * MILLISECOND..3000 * MILLISECOND).contains(&elapsed));
+    expect!((3 * MILLISECOND..20_000 * MILLISECOND).contains(&elapsed));
     let (result, elapsed) = poll(&mut [port], 1);
     expect_eq!(result, 0);
-    expect!(elapsed < 2000 * MILLISECOND);
+    expect!(elapsed < 20_000 * MILLISECOND);
     expect_eq!(send(port), 0);
     for list in [
         &mut [port][..],
@@ -219,13 +224,13 @@ fn polling(timer: u32) {
     ] {
         let (result, elapsed) = poll(list, 0);
         expect_eq!(result, 0);
-        expect!(elapsed < 2000 * MILLISECOND);
+        expect!(elapsed < 20_000 * MILLISECOND);
     }
     shared::take_pending(port);
     // Without ports, a sleep.
     let (result, elapsed) = poll(&mut [], shared::now() + 2 * MILLISECOND);
     expect_eq!(result, 0);
-    expect!((MILLISECOND..3000 * MILLISECOND).contains(&elapsed));
+    expect!((MILLISECOND..20_000 * MILLISECOND).contains(&elapsed));
     // The timer's own port, which is raised meanwhile, though masked.
     shared::set_masked(timer, true);
     clear(timer);
@@ -269,7 +274,7 @@ fn runstate() {
     let [running, runnable, blocked, offline] = info.time;
     expect!(running > 0 && blocked > 0);
     let sum = running + runnable + blocked + offline;
-    expect!(sum <= now + 2000 * MILLISECOND);
+    expect!(sum <= now + 20_000 * MILLISECOND);
     let (_, _) = poll(&mut [], shared::now() + 5 * MILLISECOND);
     let before = blocked;
     expect_eq!(vcpu_op(vcpu::GET_RUNSTATE_INFO, &mut info), 0);

@@ -160,12 +160,23 @@ pub fn fail() -> ! {
     end(EXIT_FAIL)
 }
 
+/// Lets some tenths of a second pass.
+fn wait() {
+    for _ in 0..100_000_000_u32 {
+        core::hint::spin_loop();
+    }
+}
+
 fn end(value: u32) -> ! {
     hypercalls::set_iopl(1);
+    // What was printed may still be on its way through the hypervisor, and would be lost.
+    wait();
     // SAFETY: the port is the debug exit's or nobody's.
     unsafe {
         core::arch::asm!("out dx, eax", in("dx") DEBUG_EXIT_PORT, in("eax") value, options(nomem, nostack));
     }
+    // The machine ends at its leisure.
+    wait();
     hypercalls::shutdown(if value == EXIT_PASS { 0 } else { 3 })
 }
 
