@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -15,7 +16,7 @@ use crate::machine::{self, Boot, MachineOptions};
 use crate::session::{self, End, Outcome, Plan};
 use crate::setup::{Need, setup};
 use crate::workspace::{RunDirectory, VERSION};
-use crate::{debian, debian_root, host_server, image};
+use crate::{debian, debian_guest, debian_root, host_server, image};
 
 /// Exit statuses of our own, where the script has none to give.
 pub(crate) const STATUS_TIMEOUT: i32 = 124;
@@ -30,6 +31,31 @@ pub(crate) enum Rootfs {
     Debian,
 }
 
+/// Whose store and console daemons domain 0 runs: words of `xen-daemons`.
+#[derive(Clone, Debug)]
+pub(crate) struct Daemons {
+    store: &'static str,
+    console: &'static str,
+}
+
+impl FromStr for Daemons {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Daemons, String> {
+        let (store, console) = text.split_once('+').unwrap_or((text, text));
+        let known = |whose: &str| match whose {
+            "debian" => Ok("debian"),
+            "debian-c" => Ok("debian-c"),
+            "ours" => Ok("ours"),
+            _ => Err(format!("{whose} is none of debian, debian-c, ours")),
+        };
+        Ok(Daemons {
+            store: known(store)?,
+            console: known(console)?,
+        })
+    }
+}
+
 /// The options of `cargo xtask dom0`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
@@ -41,6 +67,13 @@ pub(crate) struct Options {
     pub(crate) file: Vec<String>,
     #[arg(long, value_enum, default_value_t = Rootfs::Tiny)]
     pub(crate) rootfs: Rootfs,
+    /// Start the store and the console daemon before the script: debian, debian-c (the store in C), ours, or two
+    /// of these joined by a plus: the store's and the console's [default: none]
+    #[arg(long, value_name = "WHOSE")]
+    pub(crate) daemons: Option<Daemons>,
+    /// Put a small paravirtual guest of the same kernel into domain 0's /guest
+    #[arg(long)]
+    pub(crate) guest: bool,
     /// A multiboot image; `debian-xen`; or `none` for the bare machine [default: the built Xenolith]
     #[arg(long, value_name = "PATH")]
     pub(crate) hypervisor: Option<String>,
@@ -182,7 +215,10 @@ impl Parts {
         let kernel = debian::kernel(&options.kernel)?;
         let tools = image::build_tools()?;
         let initrd = directory.join("initramfs");
-        let extras = extras(options, &hypervisor, &tools)?;
+        let mut extras = extras(options, &hypervisor, &tools)?;
+        if options.guest {
+            extras.made = debian_guest::files(&kernel)?;
+        }
         fs::write(&initrd, initramfs::build(&kernel, &tools, &extras)?)?;
         Ok(Parts {
             hypervisor,
@@ -203,14 +239,20 @@ fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Resu
         Hypervisor::Image { name, .. } => name,
     };
     let setting = |name: &str, value: String| (name.to_owned(), value);
+    let mut settings = vec![
+        setting("ROOT", format!("{:?}", options.rootfs).to_lowercase()),
+        setting("HOST", format!("10.0.2.2:{port}")),
+        setting("HOST_E1000", format!("10.0.3.2:{port}")),
+        setting("OUR_TOOLS", tool_names.join(" ")),
+        setting("HYPERVISOR", hypervisor_name.to_owned()),
+    ];
+    if let Some(daemons) = &options.daemons {
+        settings.push(setting("STORE_DAEMON", daemons.store.to_owned()));
+        settings.push(setting("CONSOLE_DAEMON", daemons.console.to_owned()));
+    }
     Ok(Extras {
-        settings: vec![
-            setting("ROOT", format!("{:?}", options.rootfs).to_lowercase()),
-            setting("HOST", format!("10.0.2.2:{port}")),
-            setting("HOST_E1000", format!("10.0.3.2:{port}")),
-            setting("OUR_TOOLS", tool_names.join(" ")),
-            setting("HYPERVISOR", hypervisor_name.to_owned()),
-        ],
+        settings,
+        made: Vec::new(),
         script: options.script.clone(),
         files: options
             .file

@@ -21,6 +21,8 @@ pub(crate) struct Extras {
     pub(crate) script: Option<PathBuf>,
     /// Files to put into domain 0: (on the host, in domain 0).
     pub(crate) files: Vec<(PathBuf, String)>,
+    /// Files of our own making to put into domain 0: (in domain 0, content).
+    pub(crate) made: Vec<(String, Vec<u8>)>,
 }
 
 /// Builds the archives.
@@ -54,6 +56,11 @@ fn base(kernel: &Kernel, tools: &[PathBuf]) -> Result<Vec<u8>> {
     archive.device("dev/console", 0o600, 5, 1);
     archive.device("dev/null", 0o666, 1, 3);
     archive.file("init", 0o755, include_bytes!("../dom0/init"));
+    archive.file(
+        "harness/xen-daemons",
+        0o755,
+        include_bytes!("../dom0/xen-daemons"),
+    );
     archive.file("etc/passwd", 0o644, b"root::0:0:root:/root:/bin/sh\n");
     archive.file("etc/group", 0o644, b"root:x:0:\n");
     archive.file("etc/hostname", 0o644, b"dom0\n");
@@ -86,12 +93,14 @@ fn base(kernel: &Kernel, tools: &[PathBuf]) -> Result<Vec<u8>> {
                 &read(&directory.join(module))?,
             );
         }
-        // For modprobe; lines of modules that are not there do no harm.
-        archive.file(
-            &format!("{target}/modules.dep"),
-            0o644,
-            &read(&directory.join("modules.dep"))?,
-        );
+        // For modprobe: busybox's reads the text, kmod's the index. Lines of modules that are not there do no harm.
+        for name in ["modules.dep", "modules.dep.bin"] {
+            archive.file(
+                &format!("{target}/{name}"),
+                0o644,
+                &read(&directory.join(name))?,
+            );
+        }
         let list: String = selection
             .loaded
             .iter()
@@ -112,6 +121,9 @@ fn run_archive(extras: &Extras) -> Result<Vec<u8>> {
     archive.file("harness/settings", 0o644, settings.as_bytes());
     if let Some(script) = &extras.script {
         archive.file("harness/script", 0o755, &read(script)?);
+    }
+    for (target, content) in &extras.made {
+        archive.file(&format!("harness/files/{target}"), 0o644, content);
     }
     for (source, target) in &extras.files {
         add_tree(

@@ -7,6 +7,7 @@ mod check;
 mod command;
 mod cpio;
 mod debian;
+mod debian_guest;
 mod debian_root;
 mod dom0;
 mod elf32;

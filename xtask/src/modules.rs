@@ -39,6 +39,9 @@ const AVAILABLE: &[&str] = &[
     "msr",
 ];
 
+/// What a guest loads.
+const FRONT_ENDS: &[&str] = &["xen-blkfront", "xen-netfront"];
+
 /// The modules of a kernel that domain 0 needs.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
@@ -48,11 +51,20 @@ pub(crate) struct Selection {
     pub(crate) loaded: Vec<String>,
 }
 
+/// The modules that a paravirtual guest needs, each after those that it needs.
+pub(crate) fn front_ends(directory: &Path) -> Result<Vec<String>> {
+    let text = dependency_file(directory)?;
+    Ok(in_order(&parse(&text), FRONT_ENDS.iter()))
+}
+
+fn dependency_file(directory: &Path) -> Result<String> {
+    let path = directory.join("modules.dep");
+    fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Selects from the module directory of a kernel.
 pub(crate) fn select(directory: &Path) -> Result<Selection> {
-    let path = directory.join("modules.dep");
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = dependency_file(directory)?;
     let dependencies = parse(&text);
     Ok(Selection {
         all: in_order(&dependencies, LOADED.iter().chain(AVAILABLE)),
