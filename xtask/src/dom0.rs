@@ -230,10 +230,16 @@ impl Parts {
 
 fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Result<Extras> {
     let port = host_server::start()?;
-    let tool_names: Vec<String> = tools
+    let mut tool_names: Vec<String> = tools
         .iter()
         .filter_map(|tool| Some(tool.file_name()?.to_string_lossy().into_owned()))
         .collect();
+    let links: Vec<&str> = tool_names
+        .iter()
+        .flat_map(|name| image::tool_links(name))
+        .copied()
+        .collect();
+    tool_names.extend(links.into_iter().map(str::to_owned));
     let hypervisor_name = match hypervisor {
         Hypervisor::Bare => "none",
         Hypervisor::Image { name, .. } => name,

@@ -77,6 +77,30 @@ fn replace(path: &Path, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// Programs that are many under several names: links to them.
+const TOOL_LINKS: &[(&str, &[&str])] = &[(
+    "xenstore",
+    &[
+        "xenstore-chmod",
+        "xenstore-control",
+        "xenstore-exists",
+        "xenstore-list",
+        "xenstore-ls",
+        "xenstore-read",
+        "xenstore-rm",
+        "xenstore-watch",
+        "xenstore-write",
+    ],
+)];
+
+/// The other names of a program.
+pub(crate) fn tool_links(name: &str) -> &'static [&'static str] {
+    TOOL_LINKS
+        .iter()
+        .find(|(program, _)| *program == name)
+        .map_or(&[], |(_, links)| links)
+}
+
 /// Builds domain 0's static programs, the binaries of the crates under `tools/`.
 pub(crate) fn build_tools() -> Result<Vec<PathBuf>> {
     build_programs("tools", TOOLS_TARGET)

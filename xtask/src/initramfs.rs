@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use crate::command::{capture, find_program};
 use crate::cpio::Archive;
 use crate::debian::Kernel;
+use crate::image;
 use crate::modules;
 
 /// What one run adds.
@@ -78,6 +79,9 @@ fn base(kernel: &Kernel, tools: &[PathBuf]) -> Result<Vec<u8>> {
             .context("a tool has a name")?
             .to_string_lossy();
         archive.file(&format!("usr/bin/{name}"), 0o755, &read(tool)?);
+        for link in image::tool_links(&name) {
+            archive.link(&format!("usr/bin/{link}"), &name);
+        }
     }
     if let Some(directory) = &kernel.modules {
         let release = directory

@@ -21,7 +21,17 @@ pub(crate) fn install(destination: &str) -> Result<Vec<PathBuf>> {
     )?];
     for tool in image::build_tools()? {
         let name = tool.file_name().context("a tool has a name")?;
-        installed.push(put(&tool, destination.join("usr/local/bin").join(name))?);
+        let programs = destination.join("usr/local/bin");
+        installed.push(put(&tool, programs.join(name))?);
+        for link in image::tool_links(&name.to_string_lossy()) {
+            let link = programs.join(link);
+            if link.symlink_metadata().is_ok() {
+                fs::remove_file(&link)?;
+            }
+            std::os::unix::fs::symlink(name, &link)
+                .with_context(|| format!("cannot make {}", link.display()))?;
+            installed.push(link);
+        }
     }
     Ok(installed)
 }
