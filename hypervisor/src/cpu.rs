@@ -1,35 +1,134 @@
-//! A physical CPU as the hypervisor sees it: what only it touches ([`Cpu`]), and what others may ask of it
-//! ([`Work`]).
+//! A physical CPU as the hypervisor sees it: what only it touches ([`Cpu`]), and what others see of it and may ask
+//! of it ([`Work`]).
+//!
+//! Each CPU publishes its [`Mode`]. Who asks for work sets the bit first and looks at the mode then; the CPU changes
+//! its mode first and looks at the bits then, both sequentially consistent: so either the asker sees that an interrupt
+//! is needed, or the CPU sees the bit before it enters a guest or halts.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use platform_cpu::MAX_CPUS;
-use timers::TimerQueue;
 
 use crate::emulate::LastWrite;
-use crate::vcpu_time::TimerEvent;
+use crate::{irq, mm};
 
 /// Things that a CPU is asked to do before it enters a guest again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Work {
-    /// Look at the timers: one may have expired.
+    /// Look at the timers: one may have expired, or an earlier one was added.
     Timers = 1 << 0,
     /// Choose again which vCPU runs.
     Reschedule = 1 << 1,
     /// Handle console input that came in.
     Console = 1 << 2,
+    /// Take the loaded vCPU off if it does not want to run.
+    Unload = 1 << 3,
+    /// Look for events of the vCPU that runs.
+    Events = 1 << 4,
+    /// Flush all translations ([`crate::mm`]).
+    Flush = 1 << 5,
+    /// Flush the translations of some pages ([`crate::mm`]).
+    FlushPages = 1 << 6,
 }
 
-struct Requests(AtomicU32);
+/// Work that can wait for as long as the CPU has no use for a guest's translations.
+const FLUSHES: u32 = Work::Flush as u32 | Work::FlushPages as u32;
 
-static REQUESTS: [Requests; MAX_CPUS] = [const { Requests(AtomicU32::new(0)) }; MAX_CPUS];
+/// What a CPU is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Mode {
+    /// Hypervisor code: all work is looked at before a guest is entered.
+    Hypervisor = 0,
+    /// A guest.
+    Guest = 1,
+    /// Waiting for an interrupt. No guest's translations are used until flushes have been looked at.
+    Idle = 2,
+}
 
-/// Asks CPU `id` for `work`; the caller sends it an interrupt if it is another one and may be in a guest.
+/// What others see of a CPU.
+#[repr(align(64))]
+struct Shared {
+    work: AtomicU32,
+    mode: AtomicU32,
+}
+
+static SHARED: [Shared; MAX_CPUS] = [const {
+    Shared {
+        work: AtomicU32::new(0),
+        mode: AtomicU32::new(Mode::Hypervisor as u32),
+    }
+}; MAX_CPUS];
+
+/// Asks CPU `id` for `work`, and interrupts it if it would not look by itself.
 pub fn request(id: usize, work: Work) {
-    if let Some(requests) = REQUESTS.get(id) {
-        // Release: what the work is about is seen by the CPU that takes it (Acquire in `take_work`).
-        requests.0.fetch_or(work as u32, Ordering::Release);
+    let Some(shared) = SHARED.get(id) else { return };
+    // Sequentially consistent: see the module's page. It also releases what the work is about.
+    shared.work.fetch_or(work as u32, Ordering::SeqCst);
+    if id == platform_cpu::cpu_id() {
+        return;
+    }
+    match mode(id) {
+        Mode::Hypervisor => {}
+        Mode::Idle if work as u32 & FLUSHES != 0 => {}
+        Mode::Guest | Mode::Idle => irq::send_reschedule(id),
+    }
+}
+
+/// What CPU `id` is doing.
+#[inline]
+pub fn mode(id: usize) -> Mode {
+    match SHARED
+        .get(id)
+        .map(|shared| shared.mode.load(Ordering::SeqCst))
+    {
+        Some(1) => Mode::Guest,
+        Some(2) => Mode::Idle,
+        _ => Mode::Hypervisor,
+    }
+}
+
+/// Whether this CPU, in the midst of something else, is asked to flush.
+#[inline]
+pub fn is_asked_to_flush() -> bool {
+    SHARED
+        .get(platform_cpu::cpu_id())
+        .is_some_and(|shared| shared.work.load(Ordering::Relaxed) & FLUSHES != 0)
+}
+
+/// Takes the flushes that this CPU is asked for, as a set of [`Work`] bits.
+pub fn take_flushes() -> u32 {
+    SHARED.get(platform_cpu::cpu_id()).map_or(0, |shared| {
+        // Acquire: pairs with `request`.
+        shared.work.fetch_and(!FLUSHES, Ordering::AcqRel) & FLUSHES
+    })
+}
+
+/// Runs `wait`, in which this CPU, in the midst of something else, halts: flushes that it is asked for meanwhile
+/// are looked at afterwards.
+pub fn halted(wait: impl FnOnce()) {
+    let Some(shared) = SHARED.get(platform_cpu::cpu_id()) else {
+        return;
+    };
+    shared.begin_idle();
+    wait();
+    shared.end_idle();
+}
+
+impl Shared {
+    fn begin_idle(&self) {
+        self.mode.swap(Mode::Idle as u32, Ordering::SeqCst);
+        if self.work.load(Ordering::SeqCst) & FLUSHES != 0 {
+            // Who waits for a flush need not do so any more.
+            mm::wake_flush_waiters();
+        }
+    }
+
+    fn end_idle(&self) {
+        // Sequentially consistent: flushes that nobody interrupted us for are seen now.
+        self.mode.swap(Mode::Hypervisor as u32, Ordering::SeqCst);
+        mm::serve_flushes();
     }
 }
 
@@ -37,12 +136,13 @@ pub fn request(id: usize, work: Work) {
 pub struct Cpu {
     /// Number: 0 is the one that booted.
     pub id: usize,
-    /// Timers of the vCPUs that run here, and of the CPU itself.
-    pub timers: TimerQueue<TimerEvent>,
+    shared: &'static Shared,
     /// Deadline that the hardware timer is set for.
     pub programmed: Option<u64>,
     /// Whether the vCPU that runs should stop doing so.
     pub reschedule: bool,
+    /// Whether a vCPU that does not want to run should be taken off.
+    pub unload: bool,
     /// End of the running vCPU's time slice, in nanoseconds; `None` if it may run on.
     pub slice_end: Option<u64>,
     /// Print the registers of the guest that runs here (debug keys).
@@ -52,33 +152,66 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Makes the state of CPU `id`.
-    pub fn new(id: usize) -> Self {
-        Self {
+    /// Makes the state of CPU `id`; `None` if there can be no such CPU.
+    pub fn new(id: usize) -> Option<Self> {
+        Some(Self {
             id,
-            timers: TimerQueue::new(),
+            shared: SHARED.get(id)?,
             programmed: None,
             reschedule: false,
+            unload: false,
             slice_end: None,
             show_registers: false,
             last_write: LastWrite::default(),
-        }
+        })
     }
 
     /// Whether any work was asked for.
     #[inline]
     pub fn has_work(&self) -> bool {
-        REQUESTS
-            .get(self.id)
-            .is_some_and(|requests| requests.0.load(Ordering::Relaxed) != 0)
+        self.shared.work.load(Ordering::Relaxed) != 0
     }
 
     /// Takes all work that was asked for, as a set of [`Work`] bits.
     #[inline]
     pub fn take_work(&mut self) -> u32 {
         // Acquire: pairs with Release in `request`.
-        REQUESTS
-            .get(self.id)
-            .map_or(0, |requests| requests.0.swap(0, Ordering::Acquire))
+        self.shared.work.swap(0, Ordering::Acquire)
+    }
+
+    /// Says that this CPU is about to enter a guest. False, and nothing said, if there is work to do first.
+    #[inline]
+    pub fn begin_guest(&mut self) -> bool {
+        self.shared.mode.swap(Mode::Guest as u32, Ordering::SeqCst);
+        if self.shared.work.load(Ordering::SeqCst) == 0 {
+            return true;
+        }
+        self.end_guest();
+        false
+    }
+
+    /// Says that this CPU has left the guest.
+    #[inline]
+    pub fn end_guest(&mut self) {
+        // Release: who sees this sees what the guest did.
+        self.shared
+            .mode
+            .store(Mode::Hypervisor as u32, Ordering::Release);
+        // Someone waits for it.
+        if self.shared.work.load(Ordering::Relaxed) & FLUSHES != 0 {
+            mm::serve_flushes();
+        }
+    }
+
+    /// Waits for an interrupt, unless there is work to do, and returns its vector.
+    pub fn halt(&mut self) -> Option<u8> {
+        self.shared.begin_idle();
+        let vector = if self.shared.work.load(Ordering::SeqCst) & !FLUSHES == 0 {
+            Some(platform_cpu::halt_until_interrupt())
+        } else {
+            None
+        };
+        self.shared.end_idle();
+        vector
     }
 }

@@ -18,6 +18,7 @@ use crate::hypercall::grant_table::{GrantTable, Maptrack};
 use crate::io_access::IoAccess;
 use crate::ranks;
 use crate::vcpu::Vcpu;
+use crate::vcpu_time::Watchdogs;
 
 /// Domain number.
 pub type DomId = u16;
@@ -71,6 +72,8 @@ pub struct Domain {
     pub pause_count: AtomicU32,
     /// Nanoseconds between the machine's wall clock and its own.
     pub time_offset: AtomicI64,
+    /// Its watchdogs.
+    pub watchdogs: SpinLock<Watchdogs>,
 }
 
 /// What [`Domain::new`] needs that does not start out empty.
@@ -129,6 +132,7 @@ impl Domain {
             is_shut_down: AtomicBool::new(false),
             pause_count: AtomicU32::new(0),
             time_offset: AtomicI64::new(0),
+            watchdogs: SpinLock::new(ranks::OWN_TIMERS, Watchdogs::new()),
         })
     }
 
@@ -213,7 +217,7 @@ impl Domain {
 
     /// Whether its vCPUs may run at all: it is not paused and has not ended.
     pub fn can_run(&self) -> bool {
-        !self.has_ended() && self.pause_count.load(Ordering::Acquire) == 0
+        !self.has_ended() && self.pause_count.load(Ordering::SeqCst) == 0
     }
 
     /// Ends the domain with `SHUTDOWN_*` code `code`; only the first code counts. Returns whether this was it.

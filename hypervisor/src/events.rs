@@ -13,6 +13,7 @@ use platform_cpu::lock::SpinGuard;
 use platform_memory::Mapped;
 use xen_abi::errno::Errno;
 
+use crate::cpu::{self, Work};
 use crate::domain::Domain;
 use crate::vcpu::{Vcpu, Waiting};
 use crate::{domains, irq, schedule};
@@ -226,15 +227,23 @@ fn wake_pollers(domain: &Arc<Domain>, channels: &mut EventChannels, delivery: De
     }
 }
 
-/// Makes a vCPU look at its pending upcall: it stops waiting, and leaves the guest if another CPU runs it.
+/// Makes a vCPU look at its pending upcall: it stops waiting, or leaves the guest if another CPU runs it.
 fn kick(domain: &Arc<Domain>, id: u32) {
-    schedule::wake(domain, id, Waiting::Blocked);
-    schedule::wake(domain, id, Waiting::Polling);
-    if let Some(vcpu) = domain.vcpu(id)
-        && vcpu.cpu() != platform_cpu::cpu_id()
+    let Some(vcpu) = domain.vcpu(id) else { return };
+    let waiting = vcpu.waiting();
+    if waiting != Waiting::No && vcpu.stop_waiting(waiting) {
+        schedule::update(domain, vcpu);
+    } else if let Some(cpu) = vcpu.loaded_on()
+        && cpu != platform_cpu::cpu_id()
     {
-        irq::send_reschedule(vcpu.cpu());
+        cpu::request(cpu, Work::Events);
     }
+}
+
+/// Makes an NMI pending for a vCPU, which looks at it at once.
+pub fn send_nmi(domain: &Arc<Domain>, vcpu: &Vcpu) {
+    vcpu.send_nmi();
+    kick(domain, vcpu.id());
 }
 
 /// Makes `vcpu` wait for one of `ports` (`SCHEDOP_poll`). Returns whether it has to wait: none is pending.

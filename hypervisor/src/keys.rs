@@ -90,8 +90,8 @@ fn show_domains(_: &mut Cpu, _: u8) {
 
 fn show_run_queue(_: &mut Cpu, _: u8) {
     log::info!(target: ALWAYS, "Run queue (now = {}):", time::now());
-    schedule::for_each_queued(|vcpu| {
-        log::info!(target: ALWAYS, "    d{}v{}", vcpu.domain.id(), vcpu.id);
+    schedule::for_each_queued(|cpu, vcpu| {
+        log::info!(target: ALWAYS, "    CPU{cpu}: d{}v{}", vcpu.domain.id(), vcpu.id);
     });
 }
 

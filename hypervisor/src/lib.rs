@@ -38,6 +38,7 @@ mod smp;
 mod start;
 mod switch;
 mod time;
+mod timer_queues;
 mod trap;
 mod vcpu;
 mod vcpu_context;

@@ -16,10 +16,14 @@ pub const GRANTS: Rank = Rank::new(31, "grants");
 pub const MAPTRACK: Rank = Rank::new(32, "maptrack");
 /// The table of physical interrupts: an event channel is bound to one under its domain's lock.
 pub const INTERRUPTS: Rank = Rank::new(35, "interrupts");
-/// A vCPU's registered run-state area.
-pub const RUNSTATE: Rank = Rank::new(41, "runstate");
 /// Run queues.
 pub const SCHEDULER: Rank = Rank::new(50, "scheduler");
+/// A vCPU's run-state times: they change with what its queue says.
+pub const RUNSTATE: Rank = Rank::new(51, "runstate");
+/// Which timers a vCPU or a domain has.
+pub const OWN_TIMERS: Rank = Rank::new(52, "own timers");
+/// The timers of a CPU.
+pub const TIMERS: Rank = Rank::new(53, "timers");
 /// The wall clock.
 pub const WALL_CLOCK: Rank = Rank::new(55, "wall clock");
 /// A vCPU's mapped LDT pages.

@@ -9,7 +9,7 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{console, dump, hypercall, irq, schedule, switch, time, vcpu_time};
+use crate::{console, dump, hypercall, irq, mm, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
@@ -26,9 +26,8 @@ pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
 
 /// Waits for an interrupt and handles it.
 fn idle(cpu: &mut Cpu) {
-    if !cpu.has_work() {
-        time::program_timer(cpu);
-        let vector = platform_cpu::halt_until_interrupt();
+    time::program_timer(cpu);
+    if let Some(vector) = cpu.halt() {
         irq::handle(cpu, vector);
     }
     do_work(cpu);
@@ -46,6 +45,12 @@ fn do_work(cpu: &mut Cpu) {
     if work & Work::Reschedule as u32 != 0 {
         cpu.reschedule = true;
     }
+    if work & Work::Unload as u32 != 0 {
+        cpu.unload = true;
+        cpu.reschedule = true;
+    }
+    // Nothing is to be done for `Work::Events`: they are looked for before each entry.
+    mm::serve(work);
 }
 
 /// Runs `current` until another vCPU should run in its place. While nothing else wants the CPU a blocked vCPU
@@ -55,13 +60,15 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
     let Some(vcpu) = domain.vcpu(current.id) else {
         return;
     };
-    let mut state = vcpu.state.lock();
-    switch::load(cpu, domain, vcpu, &mut state, regs);
+    // Whoever has it still gives it back soon: it was not to be chosen but for that.
+    let mut guard = vcpu.state.lock();
+    let state = &mut *guard;
+    switch::load(cpu, domain, vcpu, state, regs);
     let mut context = Context {
         cpu,
         domain,
         vcpu,
-        state: &mut state,
+        state,
         regs,
     };
     loop {
@@ -77,6 +84,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
             match schedule::choose(context.cpu, current) {
                 schedule::Choice::Stay => {}
                 schedule::Choice::Switch => break,
+                schedule::Choice::Idle if context.cpu.unload => break,
                 schedule::Choice::Idle => {
                     vcpu_time::note_idle(&mut context);
                     idle(context.cpu);
@@ -84,6 +92,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
                     continue;
                 }
             }
+            context.cpu.unload = false;
             vcpu_time::note_running(&mut context);
         }
         let ready = deliver_events(&mut context).and_then(|()| {
@@ -98,6 +107,9 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         cpu, state, regs, ..
     } = context;
     switch::save(cpu, domain, vcpu, state, regs);
+    cpu.unload = false;
+    drop(guard);
+    vcpu.set_loaded_on(None);
 }
 
 /// Redirects the guest to its event callback if an upcall is due.
@@ -123,7 +135,12 @@ fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
 /// Enters the guest, and handles why it left.
 #[inline]
 fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
-    match platform_cpu::enter_guest(context.regs) {
+    if !context.cpu.begin_guest() {
+        return Ok(());
+    }
+    let exit = platform_cpu::enter_guest(context.regs);
+    context.cpu.end_guest();
+    match exit {
         Exit::Syscall => {
             if context.state.in_kernel {
                 hypercall::handle(context)

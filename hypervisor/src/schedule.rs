@@ -1,10 +1,15 @@
-//! Which vCPU runs: the policy of `logic/scheduler` behind a lock, and the vCPUs' waiting states.
+//! Which vCPU runs where: the policy of `logic/scheduler` behind locks, and the vCPUs' waiting states.
 //!
-//! All vCPUs are on CPU 0's queue for now; the other CPUs find nothing to run and stay idle.
+//! Each CPU has a queue, in a lock of its own. Whether a vCPU may run follows from several words that others change
+//! without a lock (it is up, it does not wait, nobody paused it). The rule that keeps queue and words together: who
+//! changes one of them calls [`update`] afterwards, which looks at all of them under the queue's lock. So the
+//! last one who gets the lock leaves the queue as the words say.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use platform_cpu::lock::SpinLock;
+use platform_cpu::{MAX_CPUS, park};
 use scheduler::{Policy, RoundRobin};
 
 use crate::context::Context;
@@ -14,10 +19,15 @@ use crate::ranks;
 use crate::vcpu::{Vcpu, Waiting};
 use crate::{time, vcpu_time};
 
-/// The CPU whose queue all vCPUs are on.
-pub const HOME_CPU: usize = 0;
+type Queue = RoundRobin<VcpuRef>;
 
-static QUEUE: SpinLock<RoundRobin<VcpuRef>> = SpinLock::new(ranks::SCHEDULER, RoundRobin::new());
+static QUEUES: [SpinLock<Queue>; MAX_CPUS] =
+    [const { SpinLock::new(ranks::SCHEDULER, RoundRobin::new()) }; MAX_CPUS];
+
+/// CPUs that run vCPUs: the first ones.
+static CPUS: AtomicUsize = AtomicUsize::new(1);
+/// vCPUs that were made known, to spread them over the CPUs.
+static INSERTED: AtomicUsize = AtomicUsize::new(0);
 
 /// What a CPU that runs a vCPU should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,20 +40,28 @@ pub enum Choice {
     Idle,
 }
 
-/// The vCPU to run now, if any.
+/// Says how many CPUs run vCPUs.
+pub fn set_cpus(cpus: usize) {
+    CPUS.store(cpus.clamp(1, MAX_CPUS), Ordering::Relaxed);
+}
+
+/// The vCPU that `cpu`, which has nothing loaded, is to load, if any. It counts as loaded from now on.
 pub fn next(cpu: &Cpu) -> Option<VcpuRef> {
-    if cpu.id != HOME_CPU {
-        return None;
-    }
-    let queue = QUEUE.lock();
+    let queue = QUEUES.get(cpu.id)?.lock();
     let unit = queue.running()?;
-    queue.get(unit).cloned()
+    let next = queue.get(unit).cloned()?;
+    // Under the lock: who pauses the vCPU from now on waits for this CPU.
+    next.domain.vcpu(next.id)?.set_loaded_on(Some(cpu.id));
+    Some(next)
 }
 
 /// Decides what `cpu`, which has `current` loaded, does.
 pub fn choose(cpu: &mut Cpu, current: &VcpuRef) -> Choice {
     let now = time::now();
-    let mut queue = QUEUE.lock();
+    let Some(queue) = QUEUES.get(cpu.id) else {
+        return Choice::Idle;
+    };
+    let mut queue = queue.lock();
     let pick = queue.pick(now);
     cpu.slice_end = pick.until;
     match pick.unit.and_then(|unit| queue.get(unit)) {
@@ -55,11 +73,10 @@ pub fn choose(cpu: &mut Cpu, current: &VcpuRef) -> Choice {
 
 /// Decides what an idle `cpu` with nothing loaded does: whether there is something to run.
 pub fn choose_idle(cpu: &mut Cpu) -> bool {
-    if cpu.id != HOME_CPU {
+    let Some(queue) = QUEUES.get(cpu.id) else {
         return false;
-    }
-    let now = time::now();
-    let pick = QUEUE.lock().pick(now);
+    };
+    let pick = queue.lock().pick(time::now());
     cpu.slice_end = pick.until;
     pick.unit.is_some()
 }
@@ -70,84 +87,139 @@ pub fn choose_idle(cpu: &mut Cpu) -> bool {
 /// There is no memory for it.
 pub fn insert(vcpu: VcpuRef) -> Result<(), scheduler::OutOfMemory> {
     let handle = vcpu.clone();
-    let unit = QUEUE.lock().insert(vcpu)?;
-    if let Some(vcpu) = handle.domain.vcpu(handle.id) {
-        vcpu.set_unit(unit);
+    let home = INSERTED.fetch_add(1, Ordering::Relaxed) % CPUS.load(Ordering::Relaxed);
+    let queue = QUEUES.get(home).ok_or(scheduler::OutOfMemory)?;
+    let Some(vcpu_state) = handle.domain.vcpu(handle.id) else {
+        return Err(scheduler::OutOfMemory);
+    };
+    vcpu_state.set_cpu(home);
+    if !vcpu_time::register(handle.domain.id(), vcpu_state) {
+        return Err(scheduler::OutOfMemory);
     }
+    let unit = queue.lock().insert(vcpu)?;
+    vcpu_state.set_unit(unit);
     Ok(())
 }
 
-/// Lets a vCPU run if nothing else keeps it: it is up, its domain is neither paused nor ended, and it does
-/// not wait.
-pub fn make_runnable(domain: &Domain, vcpu: &Vcpu) {
-    if !can_run(domain, vcpu) {
+/// Lets a vCPU run, or keeps it from running, as its state and its domain's say. To be called after each change of
+/// them.
+pub fn update(domain: &Domain, vcpu: &Vcpu) {
+    let home = vcpu.cpu();
+    let (Some(unit), Some(queue)) = (vcpu.unit(), QUEUES.get(home)) else {
         return;
-    }
-    if let Some(unit) = vcpu.unit() {
+    };
+    let mut queue = queue.lock();
+    let now = time::now();
+    let look = if can_run(domain, vcpu) {
         vcpu_time::note_runnable(vcpu);
-        let preempts = QUEUE.lock().wake(unit, time::now());
-        if preempts {
-            cpu::request(HOME_CPU, Work::Reschedule);
-            platform_interrupt(HOME_CPU);
-        }
-    }
-}
-
-/// Takes a vCPU off the queue: it is down, waits, or its domain is paused or ended.
-pub fn make_asleep(vcpu: &Vcpu) {
-    if let Some(unit) = vcpu.unit() {
-        QUEUE.lock().sleep(unit, time::now());
-        cpu::request(HOME_CPU, Work::Reschedule);
-        platform_interrupt(HOME_CPU);
+        queue.wake(unit, now)
+    } else {
+        let runs = queue.running() == Some(unit);
+        queue.sleep(unit, now);
+        runs
+    };
+    drop(queue);
+    if look {
+        cpu::request(home, Work::Reschedule);
     }
 }
 
 /// Takes the running vCPU off the queue until what it waits for happens.
 pub fn wait(context: &mut Context<'_>) {
-    make_asleep(context.vcpu);
-    // It may have happened in between: who wakes ends the waiting first and then puts the vCPU on the queue.
-    make_runnable(context.domain, context.vcpu);
+    update(context.domain, context.vcpu);
     context.cpu.reschedule = true;
 }
 
 /// Whether nothing but the scheduler keeps the vCPU from running.
-pub fn can_run(domain: &Domain, vcpu: &Vcpu) -> bool {
-    vcpu.is_up() && vcpu.waiting() == Waiting::No && domain.can_run()
+fn can_run(domain: &Domain, vcpu: &Vcpu) -> bool {
+    vcpu.is_up() && vcpu.waiting() == Waiting::No && !vcpu.is_paused() && domain.can_run()
 }
 
 /// Ends the waiting of vCPU `id`, if it waits in the way `from` says.
-pub fn wake(domain: &Arc<Domain>, id: u32, from: Waiting) {
+pub fn wake(domain: &Domain, id: u32, from: Waiting) {
     if let Some(vcpu) = domain.vcpu(id)
         && vcpu.stop_waiting(from)
     {
-        make_runnable(domain, vcpu);
+        update(domain, vcpu);
     }
 }
 
 /// Lets other vCPUs go first, once.
 pub fn yield_now(context: &mut Context<'_>) {
-    if let Some(unit) = context.vcpu.unit() {
-        QUEUE.lock().yield_now(unit, time::now());
+    if let (Some(unit), Some(queue)) = (context.vcpu.unit(), QUEUES.get(context.vcpu.cpu())) {
+        queue.lock().yield_now(unit, time::now());
         context.cpu.reschedule = true;
+    }
+}
+
+/// Keeps all vCPUs of a domain from running until [`unpause`], once for each call. They may run on for a moment.
+pub fn pause(domain: &Arc<Domain>) {
+    domain.pause_count.fetch_add(1, Ordering::SeqCst);
+    for vcpu in domain.vcpus() {
+        update(domain, vcpu);
+    }
+}
+
+/// Takes back one [`pause`]. False if there was none.
+pub fn unpause(domain: &Arc<Domain>) -> bool {
+    let before = domain
+        .pause_count
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+            count.checked_sub(1)
+        });
+    if before == Ok(1) {
+        for vcpu in domain.vcpus() {
+            update(domain, vcpu);
+        }
+    }
+    before.is_ok()
+}
+
+/// Like [`pause`]; returns when no CPU has a vCPU of the domain loaded, but for the one that the caller itself is: the
+/// vCPUs' states are there to be locked. The caller holds no lock but its own vCPU's state.
+pub fn pause_and_wait(domain: &Arc<Domain>) {
+    pause(domain);
+    for vcpu in domain.vcpus() {
+        wait_until_unloaded(vcpu);
+    }
+}
+
+/// Keeps a vCPU from running until [`unpause_vcpu`], once for each call; returns when no CPU has it loaded.
+pub fn pause_vcpu_and_wait(domain: &Domain, vcpu: &Vcpu) {
+    vcpu.add_pause();
+    update(domain, vcpu);
+    wait_until_unloaded(vcpu);
+}
+
+/// Takes back one pause of a vCPU.
+pub fn unpause_vcpu(domain: &Domain, vcpu: &Vcpu) {
+    vcpu.remove_pause();
+    update(domain, vcpu);
+}
+
+fn wait_until_unloaded(vcpu: &Vcpu) {
+    if let Some(cpu) = vcpu.loaded_on()
+        && cpu != platform_cpu::cpu_id()
+    {
+        cpu::request(cpu, Work::Unload);
+        park::wait_until(vcpu.loaded_key(), || vcpu.loaded_on() != Some(cpu));
     }
 }
 
 /// Nanoseconds that a vCPU has run.
 pub fn run_time(vcpu: &Vcpu) -> u64 {
-    vcpu.unit()
-        .map_or(0, |unit| QUEUE.lock().run_time(unit, time::now()))
-}
-
-/// Calls `f` for each vCPU that waits for the CPU.
-pub fn for_each_queued(mut f: impl FnMut(&VcpuRef)) {
-    for vcpu in QUEUE.lock().queued() {
-        f(vcpu);
+    match (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
+        (Some(unit), Some(queue)) => queue.lock().run_time(unit, time::now()),
+        _ => 0,
     }
 }
 
-/// Makes another CPU look at its work.
-fn platform_interrupt(id: usize) {
-    if platform_cpu::cpu_id() != id {
-        crate::irq::send_reschedule(id);
+/// Calls `f` for each vCPU that waits for a CPU, with that CPU's number.
+pub fn for_each_queued(mut f: impl FnMut(usize, &VcpuRef)) {
+    let cpus = CPUS.load(Ordering::Relaxed);
+    for (cpu, queue) in QUEUES.iter().enumerate().take(cpus) {
+        for vcpu in queue.lock().queued() {
+            f(cpu, vcpu);
+        }
     }
 }

@@ -14,7 +14,7 @@ pub fn domain_ended(domain: &Arc<Domain>, reason: u32) {
         return;
     }
     for vcpu in domain.vcpus() {
-        schedule::make_asleep(vcpu);
+        schedule::update(domain, vcpu);
     }
     let code = domain.shutdown.lock().code.unwrap_or(reason);
     if domain.is_hardware() {

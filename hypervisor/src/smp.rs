@@ -1,10 +1,10 @@
-//! The machine's other CPUs: started, and idle until guests can run on them.
+//! The machine's other CPUs: started one after the other at boot.
 
 use boot_info::acpi::{Madt, MadtEntry};
 use platform_cpu::{GuestFrame, MAX_CPUS};
 
 use crate::cpu::Cpu;
-use crate::{config, irq, run, time};
+use crate::{config, irq, run, schedule, time};
 
 /// Identifier of a CPU as `VCPUOP_get_physid` wants it: APIC identifier, and ACPI's in the upper half.
 pub fn physical_id(cpu: usize) -> u64 {
@@ -44,6 +44,7 @@ pub fn start_others(madt: &Madt<'_>) {
             Err(error) => log::error!("CPU{started} (APIC id {apic_id}) does not start: {error}"),
         }
     }
+    schedule::set_cpus(started);
     log::info!("Brought up {started} CPUs");
 }
 
@@ -52,7 +53,10 @@ fn other_cpu(id: usize) -> ! {
     irq::init_this_cpu();
     time::init_cpu_timer();
     match GuestFrame::take() {
-        Some(frame) => run::run(Cpu::new(id), frame),
+        Some(frame) => match Cpu::new(id) {
+            Some(cpu) => run::run(cpu, frame),
+            None => platform_cpu::halt_forever(),
+        },
         None => platform_cpu::halt_forever(),
     }
 }

@@ -75,11 +75,11 @@ pub fn start(boot: &'static BootInfo) -> ! {
         stop(format_args!("{error}"));
     }
     time::refine();
-    let Some(frame) = GuestFrame::take() else {
+    let (Some(frame), Some(cpu)) = (GuestFrame::take(), Cpu::new(0)) else {
         stop(format_args!("the boot CPU's guest frame is taken"))
     };
     log::info!("*** Serial input to DOM0 (type 'CTRL-a' three times to switch input)");
-    run::run(Cpu::new(0), frame)
+    run::run(cpu, frame)
 }
 
 /// Says who is there.

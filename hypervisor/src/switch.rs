@@ -18,13 +18,7 @@ pub fn load(
     state: &mut VcpuState,
     regs: &mut GuestRegs,
 ) {
-    if state.timers.is_none() {
-        state.timers = vcpu_time::register(cpu, domain.id(), vcpu.id());
-        if state.timers.is_none() {
-            log::error!("d{}v{}: no memory for its timers", domain.id(), vcpu.id());
-        }
-    }
-    vcpu.set_cpu(cpu.id);
+    vcpu_time::follow(domain.id(), vcpu, cpu.id);
     platform_memory::use_own_descriptors();
     let root = if state.in_kernel {
         state.kernel_root.as_ref()
@@ -32,7 +26,7 @@ pub fn load(
         state.user_root.as_ref()
     };
     // First: from now on other CPUs ask this one to flush.
-    mm::note_guest_here();
+    mm::note_guest_loaded();
     if let Some(root) = root {
         platform_memory::load_guest_root(root);
     }
@@ -76,6 +70,6 @@ pub fn save(
     state.xsave.save();
     debug_registers::write_dr7(0);
     platform_memory::use_own_descriptors();
-    platform_memory::load_idle_root();
+    mm::unload_guest();
     vcpu_time::note_stopped(domain, vcpu);
 }

@@ -25,7 +25,7 @@ use crate::console::ALWAYS;
 use crate::cpu::Cpu;
 use crate::domain::Domain;
 use crate::vcpu::Vcpu;
-use crate::{domains, io_access, irq, ranks};
+use crate::{domains, io_access, irq, ranks, timer_queues};
 
 /// Bytes of an HPET's registers.
 const HPET_BYTES: u64 = 0x400;
@@ -256,7 +256,7 @@ pub fn delay_ns(ns: u64) {
 /// Sets this CPU's timer for the next thing that is due on it.
 #[inline]
 pub fn program_timer(cpu: &mut Cpu) {
-    let next = match (cpu.timers.next_deadline(), cpu.slice_end) {
+    let next = match (timer_queues::next_deadline(cpu.id), cpu.slice_end) {
         (Some(timer), Some(slice)) => Some(timer.min(slice)),
         (timer, slice) => timer.or(slice),
     };
@@ -424,7 +424,7 @@ pub fn dump(cpu: &Cpu) {
         target: ALWAYS,
         "CPU{:02}: next deadline {:?}, programmed {:?}",
         cpu.id,
-        cpu.timers.next_deadline().map(|at| at.wrapping_sub(now) as i64),
+        timer_queues::next_deadline(cpu.id).map(|at| at.wrapping_sub(now) as i64),
         cpu.programmed.map(|at| at.wrapping_sub(now) as i64),
     );
 }

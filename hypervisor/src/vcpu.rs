@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use cpu_policy::msr::VcpuMsrs;
 use frames::{RootRef, TypedRef};
 use platform_cpu::lock::{Once, SpinLock};
+use platform_cpu::park;
 use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
 use scheduler::UnitId;
 use xen_abi::trap::TrapInfo;
@@ -54,6 +55,9 @@ pub enum Waiting {
     Polling = 2,
 }
 
+/// No physical CPU.
+const NOWHERE: u32 = u32::MAX;
+
 /// A virtual CPU, as other CPUs and domains see it.
 pub struct Vcpu {
     id: u32,
@@ -66,7 +70,13 @@ pub struct Vcpu {
     waiting: AtomicU8,
     nmi_pending: AtomicBool,
     cpu: AtomicU32,
+    /// CPU that has it loaded, or is about to; [`NOWHERE`] if none.
+    loaded: AtomicU32,
+    /// Reasons for which it alone is paused.
+    pauses: AtomicU32,
     unit: Once<UnitId>,
+    /// Its timers, once it has any.
+    pub timers: SpinLock<Option<VcpuTimers>>,
     /// Nanoseconds between periodic timer events; 0 for none.
     period: AtomicU64,
     /// Guest address of a second copy of the time information; 0 for none.
@@ -132,8 +142,6 @@ pub struct VcpuState {
     pub nmi_masked: bool,
     /// A data segment could not be loaded: the failsafe callback is due.
     pub segments_bad: bool,
-    /// Its timers, once a CPU has loaded it.
-    pub timers: Option<VcpuTimers>,
     /// The last calls, traps and events.
     pub history: History,
 }
@@ -170,6 +178,9 @@ impl Vcpu {
             waiting: AtomicU8::new(Waiting::No as u8),
             nmi_pending: AtomicBool::new(false),
             cpu: AtomicU32::new(0),
+            loaded: AtomicU32::new(NOWHERE),
+            pauses: AtomicU32::new(0),
+            timers: SpinLock::new(ranks::OWN_TIMERS, None),
             unit: Once::new(),
             period: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
@@ -224,7 +235,7 @@ impl Vcpu {
 
     /// Marks it as up or down.
     pub fn set_up(&self, up: bool) {
-        self.up.store(up, Ordering::Release);
+        self.up.store(up, Ordering::SeqCst);
     }
 
     /// Why it does not run by its own wish.
@@ -272,14 +283,52 @@ impl Vcpu {
         self.nmi_pending.store(false, Ordering::Relaxed);
     }
 
-    /// Physical CPU that it runs on, or ran on last.
+    /// Physical CPU in whose queue it is: it runs there, or ran there last.
     pub fn cpu(&self) -> usize {
         self.cpu.load(Ordering::Relaxed) as usize
     }
 
-    /// Notes on which physical CPU it runs.
+    /// Notes in which physical CPU's queue it is.
     pub fn set_cpu(&self, cpu: usize) {
         self.cpu.store(cpu as u32, Ordering::Relaxed);
+    }
+
+    /// Physical CPU that has it loaded or is about to, and so may have translations of its address space.
+    #[inline]
+    pub fn loaded_on(&self) -> Option<usize> {
+        // Sequentially consistent: who changed a page table looks here afterwards; who loads the vCPU walks page
+        // tables after `set_loaded_on`.
+        let cpu = self.loaded.load(Ordering::SeqCst);
+        (cpu != NOWHERE).then_some(cpu as usize)
+    }
+
+    /// Notes which CPU has it loaded; `None` when its state is saved. Wakes who waits for that.
+    pub fn set_loaded_on(&self, cpu: Option<usize>) {
+        let number = cpu.map_or(NOWHERE, |cpu| cpu as u32);
+        self.loaded.store(number, Ordering::SeqCst);
+        if cpu.is_none() {
+            park::wake(self.loaded_key());
+        }
+    }
+
+    /// What one waits for who waits until it is not loaded.
+    pub fn loaded_key(&self) -> usize {
+        core::ptr::from_ref(&self.loaded).addr()
+    }
+
+    /// Whether it alone is paused.
+    pub fn is_paused(&self) -> bool {
+        self.pauses.load(Ordering::SeqCst) != 0
+    }
+
+    /// Adds a reason for which it is paused.
+    pub fn add_pause(&self) {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Takes back a reason for which it is paused.
+    pub fn remove_pause(&self) {
+        self.pauses.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Its name to the scheduler.

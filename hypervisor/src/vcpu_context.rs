@@ -55,7 +55,6 @@ pub fn empty() -> Result<VcpuState, Errno> {
         io_bitmap_ports: 0,
         nmi_masked: false,
         segments_bad: false,
-        timers: None,
         history: History::default(),
     })
 }

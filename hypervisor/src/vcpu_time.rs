@@ -5,7 +5,6 @@
 use ::hypercall::{CrashReason, Outcome};
 use addr::Vaddr;
 use platform_cpu::guest;
-use timers::TimerId;
 use x86_defs::exception::Exception;
 use xen_abi::errno::Errno;
 use xen_abi::vcpu::{
@@ -19,6 +18,7 @@ use crate::context::Context;
 use crate::cpu::Cpu;
 use crate::domain::{DomId, Domain};
 use crate::hypercall::errno;
+use crate::timer_queues::{self, Timer};
 use crate::vcpu::{Vcpu, VcpuState, Waiting};
 use crate::{domains, events, schedule, shutdown, time};
 
@@ -40,42 +40,73 @@ const MIN_PERIOD: u64 = 1_000_000;
 /// Longest one (Xen's limit too).
 const MAX_PERIOD: u64 = u64::MAX >> 2;
 
-/// Timers of a vCPU, registered with the CPU that runs it.
+/// Timers of a vCPU, registered with a CPU: the one that it ran on last, as a rule.
 #[derive(Clone, Copy)]
 pub struct VcpuTimers {
-    singleshot: TimerId,
-    periodic: TimerId,
-    poll: TimerId,
-    watchdogs: [TimerId; 2],
+    singleshot: Timer,
+    periodic: Timer,
+    poll: Timer,
 }
 
-/// Registers timers for a vCPU; `None` when there is no memory.
-pub fn register(cpu: &mut Cpu, domain: DomId, vcpu: u32) -> Option<VcpuTimers> {
-    let mut add = |event| cpu.timers.register(event).ok();
-    Some(VcpuTimers {
-        singleshot: add(TimerEvent::Singleshot(domain, vcpu))?,
-        periodic: add(TimerEvent::Periodic(domain, vcpu))?,
-        poll: add(TimerEvent::Poll(domain, vcpu))?,
-        watchdogs: [
-            add(TimerEvent::Watchdog(domain, 0))?,
-            add(TimerEvent::Watchdog(domain, 1))?,
-        ],
-    })
+/// Registers the timers of a vCPU that is being made. False when there is no memory.
+pub fn register(domain: DomId, vcpu: &Vcpu) -> bool {
+    let mut timers = vcpu.timers.lock();
+    let (cpu, id) = (vcpu.cpu(), vcpu.id());
+    let add = |event| Timer::register(cpu, event);
+    let Some(singleshot) = add(TimerEvent::Singleshot(domain, id)) else {
+        return false;
+    };
+    let Some(periodic) = add(TimerEvent::Periodic(domain, id)) else {
+        singleshot.unregister();
+        return false;
+    };
+    let Some(poll) = add(TimerEvent::Poll(domain, id)) else {
+        singleshot.unregister();
+        periodic.unregister();
+        return false;
+    };
+    *timers = Some(VcpuTimers {
+        singleshot,
+        periodic,
+        poll,
+    });
+    true
 }
 
-/// Handles every timer that has expired.
+/// Forgets the timers of a vCPU that goes away.
+pub fn unregister(vcpu: &Vcpu) {
+    if let Some(timers) = vcpu.timers.lock().take() {
+        timers.singleshot.unregister();
+        timers.periodic.unregister();
+        timers.poll.unregister();
+    }
+}
+
+/// Moves the timers of a vCPU to `cpu`, where it runs from now on.
+pub fn follow(domain: DomId, vcpu: &Vcpu, cpu: usize) {
+    if let Some(timers) = &mut *vcpu.timers.lock() {
+        let id = vcpu.id();
+        timers.singleshot = timers
+            .singleshot
+            .moved_to(cpu, TimerEvent::Singleshot(domain, id));
+        timers.periodic = timers
+            .periodic
+            .moved_to(cpu, TimerEvent::Periodic(domain, id));
+        timers.poll = timers.poll.moved_to(cpu, TimerEvent::Poll(domain, id));
+    }
+}
+
+/// Handles every timer of this CPU that has expired.
 pub fn run_timers(cpu: &mut Cpu) {
+    // The hardware's timer fires once.
+    cpu.programmed = None;
     let now = time::now();
-    while let Some((id, deadline, event)) = cpu.timers.pop_expired(now) {
+    while let Some((deadline, event)) = timer_queues::pop_expired(cpu.id, now) {
         match event {
             TimerEvent::Singleshot(domain, vcpu) => send_timer(domain, vcpu),
             TimerEvent::Periodic(domain, vcpu) => {
                 send_timer(domain, vcpu);
-                if let Some(period) = period_of(domain, vcpu) {
-                    // Ticks that were missed are not made up for.
-                    let next = deadline.saturating_add(period).max(now);
-                    cpu.timers.arm(id, next);
-                }
+                rearm_periodic(domain, vcpu, deadline, now);
             }
             TimerEvent::Poll(domain, vcpu) => {
                 if let Some(domain) = domains::find(domain) {
@@ -101,79 +132,127 @@ fn send_timer(domain: DomId, vcpu: u32) {
     }
 }
 
-fn period_of(domain: DomId, vcpu: u32) -> Option<u64> {
-    let domain = domains::find(domain)?;
-    let period = domain.vcpu(vcpu)?.period();
-    (period != 0).then_some(period)
-}
-
-/// Sets the vCPU's timer event for `deadline`.
-pub fn arm_singleshot(context: &mut Context<'_>, deadline: u64) {
-    if let Some(timers) = context.state.timers {
-        context.cpu.timers.arm(timers.singleshot, deadline);
+fn rearm_periodic(domain: DomId, vcpu: u32, deadline: u64, now: u64) {
+    let Some(domain) = domains::find(domain) else {
+        return;
+    };
+    let Some(vcpu) = domain.vcpu(vcpu) else {
+        return;
+    };
+    // Under the lock, so that the timer does not move and its period does not change meanwhile.
+    let timers = vcpu.timers.lock();
+    let period = vcpu.period();
+    if period != 0
+        && let Some(timers) = &*timers
+    {
+        // Ticks that were missed are not made up for.
+        timers
+            .periodic
+            .arm(deadline.saturating_add(period).max(now));
     }
 }
 
-/// Takes back the vCPU's timer event.
-pub fn disarm_singleshot(context: &mut Context<'_>) {
-    if let Some(timers) = context.state.timers {
-        context.cpu.timers.disarm(timers.singleshot);
+/// Sets a vCPU's timer event for `deadline`.
+#[inline]
+pub fn arm_singleshot(vcpu: &Vcpu, deadline: u64) {
+    if let Some(timers) = &*vcpu.timers.lock() {
+        timers.singleshot.arm(deadline);
     }
 }
 
-/// Ends a poll at `deadline`.
-pub fn arm_poll(context: &mut Context<'_>, deadline: u64) {
-    if let Some(timers) = context.state.timers {
-        context.cpu.timers.arm(timers.poll, deadline);
+/// Takes back a vCPU's timer event.
+pub fn disarm_singleshot(vcpu: &Vcpu) {
+    if let Some(timers) = &*vcpu.timers.lock() {
+        timers.singleshot.disarm();
+    }
+}
+
+/// Ends a poll that starts now at `deadline`; 0 for never.
+pub fn arm_poll(vcpu: &Vcpu, deadline: u64) {
+    if let Some(timers) = &*vcpu.timers.lock() {
+        if deadline == 0 {
+            // That of an earlier poll, which ended before.
+            timers.poll.disarm();
+        } else {
+            timers.poll.arm(deadline);
+        }
     }
 }
 
 /// Starts timer events every `period` nanoseconds; 0 stops them.
-pub fn set_periodic(context: &mut Context<'_>, period: u64) -> Outcome {
+pub fn set_periodic(vcpu: &Vcpu, period: u64) -> Outcome {
     if period != 0 && !(MIN_PERIOD..=MAX_PERIOD).contains(&period) {
         return errno(Errno::EINVAL);
     }
-    context.vcpu.set_period(period);
-    if let Some(timers) = context.state.timers {
+    let timers = vcpu.timers.lock();
+    vcpu.set_period(period);
+    if let Some(timers) = &*timers {
         if period == 0 {
-            context.cpu.timers.disarm(timers.periodic);
+            timers.periodic.disarm();
         } else {
-            let first = time::now().saturating_add(period);
-            context.cpu.timers.arm(timers.periodic, first);
+            timers.periodic.arm(time::now().saturating_add(period));
         }
     }
     Outcome::SUCCESS
 }
 
+/// Watchdogs of a domain. Registered when the first is asked for, with the CPU that booted.
+#[derive(Default)]
+pub struct Watchdogs([Option<Timer>; 2]);
+
+impl Watchdogs {
+    /// None yet.
+    pub const fn new() -> Self {
+        Self([None; 2])
+    }
+
+    /// The timer of watchdog `index`, registered if it was not.
+    fn timer(&mut self, domain: DomId, index: usize) -> Option<Timer> {
+        let slot = self.0.get_mut(index)?;
+        if slot.is_none() {
+            *slot = Timer::register(0, TimerEvent::Watchdog(domain, index as u32));
+        }
+        *slot
+    }
+
+    /// Forgets the timers, of a domain that goes away.
+    pub fn unregister(&mut self) {
+        for timer in self.0.iter_mut().filter_map(Option::take) {
+            timer.unregister();
+        }
+    }
+}
+
 /// `SCHEDOP_watchdog`: id 0 asks for a new watchdog, others re-arm (timeout in seconds) or stop (0) theirs.
-pub fn watchdog(context: &mut Context<'_>, id: u32, seconds: u32) -> Outcome {
+pub fn watchdog(domain: &Domain, id: u32, seconds: u32) -> Outcome {
     const NANOS: u64 = 1_000_000_000;
-    let Some(timers) = context.state.timers else {
-        return errno(Errno::ENOMEM);
-    };
     let deadline = time::now().saturating_add(u64::from(seconds).saturating_mul(NANOS));
+    let mut watchdogs = domain.watchdogs.lock();
     if id == 0 {
         if seconds == 0 {
             return errno(Errno::EINVAL);
         }
-        for (index, timer) in timers.watchdogs.iter().enumerate() {
-            if context.cpu.timers.deadline(*timer).is_none() {
-                context.cpu.timers.arm(*timer, deadline);
+        for index in 0..watchdogs.0.len() {
+            let Some(timer) = watchdogs.timer(domain.id(), index) else {
+                return errno(Errno::ENOMEM);
+            };
+            if timer.deadline().is_none() {
+                timer.arm(deadline);
                 return Outcome::Done(index as i64 + 1);
             }
         }
         return errno(Errno::ENOSPC);
     }
-    let Some(timer) = timers.watchdogs.get(id as usize - 1) else {
+    let Some(timer) = watchdogs.0.get(id as usize - 1) else {
         return errno(Errno::EINVAL);
     };
-    if context.cpu.timers.deadline(*timer).is_none() {
+    let Some(timer) = timer.filter(|timer| timer.deadline().is_some()) else {
         return errno(Errno::EEXIST);
-    }
+    };
     if seconds == 0 {
-        context.cpu.timers.disarm(*timer);
+        timer.disarm();
     } else {
-        context.cpu.timers.arm(*timer, deadline);
+        timer.arm(deadline);
     }
     Outcome::SUCCESS
 }

@@ -26,7 +26,7 @@ use crate::hypercall::grant_table;
 use crate::io_access::IoAccess;
 use crate::shared_info::VcpuInfoArea;
 use crate::vcpu::Vcpu;
-use crate::{domains, mm, schedule, vcpu_context};
+use crate::{domains, irq, mm, schedule, vcpu_context};
 
 /// Most vCPUs that domain 0 can have for now: those with an info area in the shared page.
 const MAX_VCPUS: u32 = 32;
@@ -41,8 +41,10 @@ pub fn construct(
 ) -> Result<Arc<Domain>, Dom0Error> {
     log::info!("*** Building a PV Dom0 ***");
     let config = config::get();
-    // Guests run on one CPU for now, so that is how many vCPUs domain 0 gets unless told otherwise.
-    let vcpus = config.dom0_max_vcpus.vcpus(1).min(MAX_VCPUS);
+    let vcpus = config
+        .dom0_max_vcpus
+        .vcpus(irq::highest_cpu() + 1)
+        .min(MAX_VCPUS);
     let domain = empty_domain(vcpus)?;
     domains::insert(domain.clone()).map_err(|_| Dom0Error::NoMemory("the list of domains"))?;
     for id in 0..vcpus {
@@ -53,7 +55,7 @@ pub fn construct(
     if let Some(first) = domain.vcpu(0) {
         first.set_initialised();
         first.set_up(true);
-        schedule::make_runnable(&domain, first);
+        schedule::update(&domain, first);
     }
     Ok(domain)
 }

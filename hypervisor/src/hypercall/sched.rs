@@ -10,7 +10,7 @@ use xen_abi::sched;
 use crate::context::Context;
 use crate::hypercall::{errno, ok};
 use crate::vcpu::Waiting;
-use crate::{domains, events, shutdown as ending, time, vcpu_time};
+use crate::{domains, events, shutdown as ending, vcpu_time};
 
 /// Handles the call.
 pub fn sched_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
@@ -49,7 +49,7 @@ pub fn sched_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outco
             Err(_) => errno(Errno::EFAULT),
         },
         sched::WATCHDOG => match guest::read::<sched::Watchdog>(at) {
-            Ok(request) => vcpu_time::watchdog(context, request.id, request.timeout),
+            Ok(request) => vcpu_time::watchdog(context.domain, request.id, request.timeout),
             Err(_) => errno(Errno::EFAULT),
         },
         sched::PIN_OVERRIDE => {
@@ -115,9 +115,7 @@ fn poll(context: &mut Context<'_>, request: &sched::Poll) -> Outcome {
         context.vcpu.set_waiting(Waiting::No);
         return ok();
     }
-    if request.timeout != 0 {
-        vcpu_time::arm_poll(context, request.timeout);
-    }
+    vcpu_time::arm_poll(context.vcpu, request.timeout);
     Outcome::Block
 }
 
@@ -171,11 +169,10 @@ fn pin_override(_permission: Authorized<op::SchedPinOverride>, cpu: i32) -> Outc
 /// `set_timer_op`: the timer event comes at this absolute time in nanoseconds; 0 is never.
 pub fn set_timer_op(context: &mut Context<'_>, deadline: u64) -> Outcome {
     if deadline == 0 {
-        vcpu_time::disarm_singleshot(context);
+        vcpu_time::disarm_singleshot(context.vcpu);
     } else {
         // Far-off times are a guest's way of saying never; near the end of time the hardware could not say.
-        let _ = time::now();
-        vcpu_time::arm_singleshot(context, deadline);
+        vcpu_time::arm_singleshot(context.vcpu, deadline);
     }
     ok()
 }

@@ -10,7 +10,7 @@ use xen_abi::vcpu_context::VcpuGuestContext;
 use crate::context::Context;
 use crate::hypercall::{errno, ok};
 use crate::shared_info::VcpuInfoArea;
-use crate::{mm, schedule, time, vcpu_context, vcpu_time};
+use crate::{events, mm, schedule, time, vcpu_context, vcpu_time};
 
 /// Handles operation `command` on vCPU `id` of the caller's domain.
 pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) -> Outcome {
@@ -38,7 +38,7 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
                 return errno(Errno::EINVAL);
             }
             target.set_up(true);
-            schedule::make_runnable(domain, target);
+            schedule::update(domain, target);
             ok()
         }
         vcpu::DOWN => {
@@ -51,7 +51,7 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
                 return ok();
             }
             target.set_up(false);
-            schedule::make_asleep(target);
+            schedule::update(domain, target);
             ok()
         }
         vcpu::IS_UP => Outcome::Done(i64::from(target.is_up())),
@@ -78,18 +78,13 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             let Ok(request) = guest::read::<vcpu::SetPeriodicTimer>(at) else {
                 return errno(Errno::EFAULT);
             };
-            if is_self && request.period_ns != 0 {
-                vcpu_time::set_periodic(context, request.period_ns)
+            if request.period_ns != 0 {
+                vcpu_time::set_periodic(target, request.period_ns)
             } else {
                 errno(Errno::EINVAL)
             }
         }
-        vcpu::STOP_PERIODIC_TIMER if is_self => vcpu_time::set_periodic(context, 0),
-        vcpu::STOP_PERIODIC_TIMER => {
-            // Another vCPU's queue is its CPU's own: the timer finds its period gone when it fires.
-            target.set_period(0);
-            ok()
-        }
+        vcpu::STOP_PERIODIC_TIMER => vcpu_time::set_periodic(target, 0),
         vcpu::SET_SINGLESHOT_TIMER => {
             if !is_self {
                 return errno(Errno::EINVAL);
@@ -100,14 +95,14 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             if request.flags & vcpu::SSHOTTMR_FUTURE != 0 && request.timeout_abs_ns < time::now() {
                 return errno(Errno::ETIME);
             }
-            vcpu_time::arm_singleshot(context, request.timeout_abs_ns);
+            vcpu_time::arm_singleshot(target, request.timeout_abs_ns);
             ok()
         }
         vcpu::STOP_SINGLESHOT_TIMER => {
             if !is_self {
                 return errno(Errno::EINVAL);
             }
-            vcpu_time::disarm_singleshot(context);
+            vcpu_time::disarm_singleshot(target);
             ok()
         }
         vcpu::REGISTER_VCPU_INFO => {
@@ -117,8 +112,7 @@ pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) 
             register_info(context, target, is_self, &request)
         }
         vcpu::SEND_NMI => {
-            target.send_nmi();
-            schedule::wake(domain, target.id(), target.waiting());
+            events::send_nmi(domain, target);
             ok()
         }
         vcpu::GET_PHYSID => {

@@ -16,8 +16,8 @@ use addr::Maddr;
 use arrayvec::ArrayVec;
 use boot_info::acpi::{Madt, MadtEntry};
 use platform_boot::StartError;
-use platform_cpu::MAX_CPUS;
 use platform_cpu::lock::{Once, SpinLock};
+use platform_cpu::{MAX_CPUS, hooks};
 use platform_devices::lapic::{self, Lapic, LapicSupport, SPURIOUS_VECTOR};
 use platform_devices::pci::PortConfigSpace;
 use platform_devices::redirection::MsiMessage;
@@ -43,8 +43,6 @@ pub mod vector {
     pub const RESCHEDULE: u8 = 0xfb;
     /// The local APIC's timer.
     pub const TIMER: u8 = 0xfc;
-    /// Another CPU waits for a TLB flush.
-    pub const FLUSH: u8 = 0xfd;
     /// The local APIC found an error.
     pub const ERROR: u8 = 0xfe;
     /// Spurious.
@@ -55,7 +53,6 @@ const _: () = assert!(vector::SPURIOUS == SPURIOUS_VECTOR);
 
 static LAPIC: Once<Lapic<Mmio>> = Once::new();
 static MADT_FACTS: Once<MadtFacts> = Once::new();
-static FLUSH: Once<fn()> = Once::new();
 /// The port pair of PCI configuration space.
 pub static PCI_CONFIG: SpinLock<PortConfigSpace> =
     SpinLock::new(ranks::PCI_CONFIG, PortConfigSpace::new());
@@ -105,6 +102,7 @@ pub fn init(madt: &Madt<'_>) -> Result<(), &'static str> {
     let _ = MADT_FACTS.set(MadtFacts::read(madt));
     init_this_cpu();
     routing::init(madt)?;
+    init_waiting();
     let Some(lapic) = LAPIC.get() else {
         return Err("there is no local APIC");
     };
@@ -225,14 +223,30 @@ pub fn send_reschedule(cpu: usize) {
     send(cpu, vector::RESCHEDULE);
 }
 
-/// Makes another CPU serve flush requests, by what [`set_flush_handler`] was given.
-pub fn send_flush(cpu: usize) {
-    send(cpu, vector::FLUSH);
+/// Lets CPUs that wait long for each other halt.
+fn init_waiting() {
+    hooks::set_wait_for_interrupt(wait_for_interrupt);
+    hooks::set_wake_cpu(send_reschedule);
 }
 
-/// Sets what serves flush requests. It takes no lock.
-pub fn set_flush_handler(handler: fn()) {
-    let _ = FLUSH.set(handler);
+/// Halts until the next interrupt of the hypervisor's own, in the midst of something: it is ended, and what it is about
+/// is done later, but for flushes.
+fn wait_for_interrupt() {
+    let Some(lapic) = LAPIC.get() else { return };
+    cpu::halted(|| {
+        let vector = platform_cpu::halt_until_urgent_interrupt();
+        match vector {
+            vector::SPURIOUS => {}
+            _ => lapic.end_of_interrupt(),
+        }
+        match vector {
+            vector::TIMER => cpu::request(platform_cpu::cpu_id(), Work::Timers),
+            vector::ERROR => {
+                ERRORS.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    });
 }
 
 /// Stops all other CPUs with an NMI: for a machine that stops. Their NMI handler sees that it does.
@@ -264,21 +278,10 @@ pub fn handle(cpu: &mut Cpu, vector: u8) {
     match vector {
         vector::TIMER => {
             end_of_interrupt();
-            cpu.programmed = None;
             cpu::request(cpu.id, Work::Timers);
-            if cpu.slice_end.is_some_and(|end| end <= time::now()) {
-                cpu.slice_end = None;
-                cpu::request(cpu.id, Work::Reschedule);
-            }
         }
         // The work is in the CPU's set already.
         vector::RESCHEDULE => end_of_interrupt(),
-        vector::FLUSH => {
-            end_of_interrupt();
-            if let Some(handler) = FLUSH.get() {
-                handler();
-            }
-        }
         vector::FIRST_DEVICE..=vector::LAST_DEVICE => device(cpu, vector),
         _ => other(vector),
     }

@@ -1,36 +1,56 @@
 //! TLB flushes, on this CPU and others.
 //!
-//! Each CPU records the tick of its last full flush ([`frames::FlushClock`]). To have another CPU flush, its
-//! request flag is set and it is interrupted; a CPU that waits, for a lock or an answer, serves its own requests
-//! meanwhile, so that two CPUs that wait for each other both go on.
+//! Each CPU records the tick of its last full flush ([`frames::FlushClock`]), and whether it has a guest's page tables
+//! loaded: if not, it has no translations that matter. To have another CPU flush, the pages are named or all are asked
+//! for, and a bit of its work is set ([`cpu::Work`]). What happens then depends on what it is doing:
+//!
+//! - It runs a guest: it is interrupted, and flushes as soon as it is out.
+//! - It is in the hypervisor: it flushes before it enters a guest, or while it waits for something itself. It may be
+//!   using the guest's addresses, so it is waited for.
+//! - It waits for an interrupt: it uses no guest's addresses before it has flushed, and is neither interrupted nor
+//!   waited for.
+//!
+//! A CPU that waits, for a lock or an answer, serves its own requests meanwhile, so that two CPUs that wait for each
+//! other both go on.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use addr::Vaddr;
 use frames::{Epoch, Stamp};
-use platform_cpu::{MAX_CPUS, control, cpu_id, hooks};
+use platform_cpu::{MAX_CPUS, control, cpu_id, hooks, park};
 
 use super::frame_table;
-use crate::irq;
+use crate::cpu::{self, Mode, Work};
 
+/// Pages that a CPU can be asked to forget one by one; if there are more, it forgets all.
+const PAGES: usize = 4;
+
+#[repr(align(64))]
 struct CpuFlush {
     /// Tick of the last full flush.
     epoch: AtomicU64,
-    /// Another CPU waits for a flush.
-    requested: AtomicBool,
-    /// The CPU has had a guest's page tables: only then can it have translations that matter.
-    used: AtomicBool,
+    /// Tick of the page clock of the last flush of pages, or of all.
+    pages_epoch: AtomicU64,
+    /// Pages to forget: address and 1, or 0 for none.
+    pages: [AtomicU64; PAGES],
+    /// The CPU has a guest's page tables: only then can it have translations that matter.
+    loaded: AtomicBool,
 }
 
 static CPUS: [CpuFlush; MAX_CPUS] = [const {
     CpuFlush {
         epoch: AtomicU64::new(Epoch::START.0),
-        requested: AtomicBool::new(false),
-        used: AtomicBool::new(false),
+        pages_epoch: AtomicU64::new(0),
+        pages: [const { AtomicU64::new(0) }; PAGES],
+        loaded: AtomicBool::new(false),
     }
 }; MAX_CPUS];
 
 /// One above the highest CPU that has had a guest's page tables.
 static USED_END: AtomicUsize = AtomicUsize::new(0);
+
+/// Orders requests to forget pages and their answers, as the flush clock does for all.
+static PAGE_CLOCK: AtomicU64 = AtomicU64::new(1);
 
 /// Bits that no page-table entry may have on this machine.
 static RESERVED_BITS: AtomicU64 = AtomicU64::new(0);
@@ -47,14 +67,9 @@ impl CpuSet {
         }
     }
 
-    /// Whether it has no CPU but `cpu`.
-    pub fn is_only(&self, cpu: usize) -> bool {
-        let mut only = Self::default();
-        only.insert(cpu);
-        self.0
-            .iter()
-            .zip(only.0)
-            .all(|(word, only)| word & !only == 0)
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|word| *word == 0)
     }
 
     fn iter(&self) -> impl Iterator<Item = usize> + '_ {
@@ -74,8 +89,7 @@ impl CpuSet {
 
 /// Registers what serves other CPUs' requests, and looks up what entries of this machine cannot have. Once, at boot.
 pub fn init() {
-    hooks::set_spin_poll(serve_requests);
-    irq::set_flush_handler(serve_requests);
+    hooks::set_spin_poll(serve_flushes);
     /// CPUID leaf of the address widths, and width without it (SDM 3A §4.1.4).
     const WIDTHS: u32 = 0x8000_0008;
     const DEFAULT_WIDTH: u32 = 36;
@@ -98,11 +112,57 @@ pub(super) fn reserved_bits() -> u64 {
 }
 
 /// Notes that this CPU gets a guest's page tables.
-pub fn note_guest_here() {
+pub fn note_guest_loaded() {
     if let Some(cpu) = CPUS.get(cpu_id()) {
-        // Before the tables are loaded: from then on the CPU is asked to flush.
-        cpu.used.store(true, Ordering::SeqCst);
         USED_END.fetch_max(cpu_id() + 1, Ordering::SeqCst);
+        // Before the tables are loaded: from then on the CPU is asked to flush. Who changed a table and did not see
+        // this yet changed it before this CPU walks it.
+        cpu.loaded.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Loads the address space without guests, and flushes all translations.
+pub fn unload_guest() {
+    let epoch = frame_table().clock().tick();
+    platform_memory::load_idle_root();
+    if let Some(cpu) = CPUS.get(cpu_id()) {
+        cpu.flushed(epoch);
+        cpu.loaded.store(false, Ordering::SeqCst);
+    }
+}
+
+impl CpuFlush {
+    /// Records a full flush, and tells who waits for it.
+    #[inline]
+    fn flushed(&self, epoch: Epoch) {
+        // Release: pairs with the Acquire of whoever waits for the flush.
+        self.epoch.store(epoch.0, Ordering::Release);
+    }
+
+    fn key(&self) -> usize {
+        core::ptr::from_ref(&self.epoch).addr()
+    }
+
+    /// Asks to forget a page; false if there is no room for it.
+    fn ask_for_page(&self, page: Vaddr) -> bool {
+        let wanted = page.page_base().raw() | 1;
+        self.pages.iter().any(|slot| {
+            // Release: pairs with the Acquire in `serve`. A page that is asked for already is asked for by a request
+            // that has not been served yet, or is being served: it may be too late for us, so we do not share it.
+            slot.compare_exchange(0, wanted, Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok()
+        })
+    }
+
+    /// Whether it cannot hold or use a translation from before a request any more, of which `is_done` is the answer.
+    fn is_rid(&self, id: usize, is_done: impl Fn(&Self) -> bool) -> bool {
+        is_done(self) || cpu::mode(id) == Mode::Idle || !self.loaded.load(Ordering::SeqCst)
+    }
+
+    fn wait(&self, id: usize, is_done: impl Fn(&Self) -> bool) {
+        if !self.is_rid(id, &is_done) {
+            park::wait_until(self.key(), || self.is_rid(id, &is_done));
+        }
     }
 }
 
@@ -112,20 +172,51 @@ pub fn flush_local() {
     let epoch = frame_table().clock().tick();
     control::flush_tlb_local(true);
     if let Some(cpu) = CPUS.get(cpu_id()) {
-        // Release: pairs with the Acquire of whoever waits for the flush.
-        cpu.epoch.store(epoch.0, Ordering::Release);
+        cpu.flushed(epoch);
     }
 }
 
 /// Serves other CPUs' requests to this one. Takes no lock.
-fn serve_requests() {
-    if let Some(cpu) = CPUS.get(cpu_id())
-        // Acquire: pairs with the Release of the request.
-        && cpu.requested.load(Ordering::Relaxed)
-        && cpu.requested.swap(false, Ordering::Acquire)
-    {
+pub fn serve_flushes() {
+    if cpu::is_asked_to_flush() {
+        serve(cpu::take_flushes());
+    }
+}
+
+/// Wakes those that wait for this CPU to flush: it has gone where it need not be waited for.
+pub fn wake_flush_waiters() {
+    if let Some(cpu) = CPUS.get(cpu_id()) {
+        park::wake(cpu.key());
+    }
+}
+
+/// Serves the requests among `work`, which was taken from this CPU's.
+pub fn serve(work: u32) {
+    const ALL: u32 = Work::Flush as u32;
+    const SOME: u32 = Work::FlushPages as u32;
+    if work & (ALL | SOME) == 0 {
+        return;
+    }
+    let Some(cpu) = CPUS.get(cpu_id()) else {
+        return;
+    };
+    // Before the pages are looked at: each that was named before this tick is done with it.
+    let tick = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
+    for slot in &cpu.pages {
+        // Acquire: pairs with the request.
+        if slot.load(Ordering::SeqCst) != 0 {
+            let page = slot.swap(0, Ordering::SeqCst);
+            if work & ALL == 0 {
+                control::invlpg(Vaddr::new(page & !1));
+            }
+        }
+    }
+    if work & ALL != 0 {
         flush_local();
     }
+    // Release: pairs with the Acquire of whoever waits.
+    cpu.pages_epoch.store(tick, Ordering::Release);
+    park::wake(cpu.key());
 }
 
 /// Returns when no CPU can hold a translation from the time of `since`.
@@ -139,7 +230,7 @@ pub(super) fn flush_stale(since: Stamp) {
         .take(USED_END.load(Ordering::SeqCst))
     {
         let last = Epoch(cpu.epoch.load(Ordering::Acquire));
-        if cpu.used.load(Ordering::SeqCst) && clock.is_stale(last, since) {
+        if cpu.loaded.load(Ordering::SeqCst) && clock.is_stale(last, since) {
             stale.insert(id);
             any = true;
         }
@@ -159,29 +250,58 @@ pub fn flush_on(cpus: &CpuSet) {
         let Some(cpu) = CPUS.get(id) else { continue };
         if id == this {
             here = true;
-        } else if cpu.used.load(Ordering::SeqCst) {
-            // Release: pairs with the Acquire in `serve_requests`.
-            cpu.requested.store(true, Ordering::Release);
-            irq::send_flush(id);
+        } else if cpu.loaded.load(Ordering::SeqCst) {
+            cpu::request(id, Work::Flush);
         }
     }
     if here {
         flush_local();
     }
-    for id in cpus.iter() {
-        let Some(cpu) = CPUS.get(id) else { continue };
-        if id == this || !cpu.used.load(Ordering::SeqCst) {
-            continue;
-        }
-        // Acquire: pairs with the Release in `flush_local`.
-        while cpu.epoch.load(Ordering::Acquire) <= asked.0 {
-            hooks::spin_poll();
-            core::hint::spin_loop();
+    for id in cpus.iter().filter(|id| *id != this) {
+        if let Some(cpu) = CPUS.get(id) {
+            // Acquire: pairs with the Release in `flushed`.
+            cpu.wait(id, |cpu| cpu.epoch.load(Ordering::Acquire) > asked.0);
         }
     }
 }
 
-/// Flushes all translations of every CPU that has had a guest's.
+/// Makes these CPUs forget the translations of a page, and returns when that is done.
+pub fn flush_page_on(cpus: &CpuSet, page: Vaddr) {
+    let this = cpu_id();
+    let mut all = CpuSet::default();
+    let mut some = CpuSet::default();
+    let mut here = false;
+    for id in cpus.iter() {
+        let Some(cpu) = CPUS.get(id) else { continue };
+        if id == this {
+            here = true;
+        } else if !cpu.loaded.load(Ordering::SeqCst) {
+        } else if cpu.ask_for_page(page) {
+            some.insert(id);
+        } else {
+            all.insert(id);
+        }
+    }
+    // After the page is named, before the CPU is told: an answer with a later tick has seen the page.
+    let asked = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
+    for id in some.iter() {
+        cpu::request(id, Work::FlushPages);
+    }
+    if here {
+        control::invlpg(page);
+    }
+    if !all.is_empty() {
+        flush_on(&all);
+    }
+    for id in some.iter() {
+        if let Some(cpu) = CPUS.get(id) {
+            // Acquire: pairs with the Release in `serve`.
+            cpu.wait(id, |cpu| cpu.pages_epoch.load(Ordering::Acquire) > asked);
+        }
+    }
+}
+
+/// Flushes all translations of every CPU that has a guest's.
 pub fn flush_all_cpus() {
     let mut all = CpuSet::default();
     for (id, cpu) in CPUS
@@ -189,7 +309,7 @@ pub fn flush_all_cpus() {
         .enumerate()
         .take(USED_END.load(Ordering::SeqCst))
     {
-        if cpu.used.load(Ordering::SeqCst) {
+        if cpu.loaded.load(Ordering::SeqCst) {
             all.insert(id);
         }
     }

@@ -15,7 +15,10 @@ pub use descriptors::{
     LdtShadow, MAX_GDT_ENTRIES, MAX_LDT_ENTRIES, descriptor_table_fault, forget_ldt,
     load_descriptor_tables, set_descriptor_frames, set_ldt,
 };
-pub use flush::{CpuSet, flush_all_cpus, flush_local, flush_on, note_guest_here};
+pub use flush::{
+    CpuSet, flush_all_cpus, flush_local, flush_on, flush_page_on, note_guest_loaded, serve,
+    serve_flushes, unload_guest, wake_flush_waiters,
+};
 pub use machine::{Machine, validator};
 pub use pages::{
     Stolen, add_frames, allocate_for, assign_charged, assign_pages, end_stealing, frame_table,

@@ -33,6 +33,8 @@ static FATAL: Hook = Hook::new();
 static NMI: Hook = Hook::new();
 static MACHINE_CHECK: Hook = Hook::new();
 static SPIN_POLL: Hook = Hook::new();
+static WAIT: Hook = Hook::new();
+static WAKE: Hook = Hook::new();
 static PAGE_FAULT: Hook = Hook::new();
 static PANIC: Hook = Hook::new();
 
@@ -56,6 +58,18 @@ pub fn set_machine_check(function: fn(&HostFrame)) {
 /// Called by every turn of a CPU that waits for a lock: serves flush requests of other CPUs. Takes no lock.
 pub fn set_spin_poll(function: fn()) {
     SPIN_POLL.set(function as usize);
+}
+
+/// Called by a CPU that has waited for another for long, in the midst of something and with locks held: halts until
+/// the next interrupt (perhaps one that is there already), and ends that. It takes no lock and uses no guest's address
+/// space.
+pub fn set_wait_for_interrupt(function: fn()) {
+    WAIT.set(function as usize);
+}
+
+/// Ends another CPU's wait by an interrupt. It takes no lock.
+pub fn set_wake_cpu(function: fn(usize)) {
+    WAKE.set(function as usize);
 }
 
 /// Called for a page fault of the hypervisor that is not in a guest copy's fixup yet: true if the access
@@ -104,6 +118,22 @@ pub fn spin_poll() {
         // SAFETY: only `set_spin_poll` stores here, and only functions of this type.
         let function = unsafe { core::mem::transmute::<usize, fn()>(function) };
         function();
+    }
+}
+
+pub(crate) fn wait_for_interrupt() {
+    if let Some(function) = WAIT.get() {
+        // SAFETY: only `set_wait_for_interrupt` stores here, and only functions of this type.
+        let function = unsafe { core::mem::transmute::<usize, fn()>(function) };
+        function();
+    }
+}
+
+pub(crate) fn wake_cpu(cpu: usize) {
+    if let Some(function) = WAKE.get() {
+        // SAFETY: only `set_wake_cpu` stores here, and only functions of this type.
+        let function = unsafe { core::mem::transmute::<usize, fn(usize)>(function) };
+        function(cpu);
     }
 }
 

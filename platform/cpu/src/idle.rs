@@ -1,4 +1,4 @@
-//! Waiting: the only place where the hypervisor itself runs with interrupts enabled.
+//! Waiting: the only places where the hypervisor itself runs with interrupts enabled.
 
 use core::arch::{asm, naked_asm};
 use core::sync::atomic::Ordering;
@@ -11,6 +11,22 @@ pub fn halt_until_interrupt() -> u8 {
     // SAFETY: `halt` follows the C calling convention; interrupts are enabled only within it.
     unsafe { halt() };
     percpu::local().idle_vector.load(Ordering::Relaxed) as u8
+}
+
+/// Waits for the next interrupt of the highest class (vectors from 0xf0 on) and returns its vector, with interrupts
+/// disabled again; others stay where they are. For a CPU in the midst of something, which can handle only the
+/// hypervisor's own interrupts.
+pub fn halt_until_urgent_interrupt() -> u8 {
+    /// Priorities up to this class are held back (SDM 3A §11.8.6: CR8 is the task priority).
+    const HELD_BACK: u64 = 0xe;
+    let set_priority = |class: u64| {
+        // SAFETY: delays interrupts; they are let through again below.
+        unsafe { asm!("mov cr8, {}", in(reg) class, options(nomem, nostack, preserves_flags)) };
+    };
+    set_priority(HELD_BACK);
+    let vector = halt_until_interrupt();
+    set_priority(0);
+    vector
 }
 
 /// Where the interrupt handler continues, so that an NMI between `sti` and `hlt` loses no wake-up.

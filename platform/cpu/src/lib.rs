@@ -1,6 +1,7 @@
 //! The CPU: entry and exit of guests, per-CPU blocks, descriptor tables, faults, locks, control registers.
 //!
-//! All of the hypervisor's code runs with interrupts disabled, but for [`halt_until_interrupt`]. The per-CPU
+//! All of the hypervisor's code runs with interrupts disabled, but for [`halt_until_interrupt`] and
+//! [`halt_until_urgent_interrupt`]. The per-CPU
 //! block is found from the stack pointer ([`layout`]); GS, FS, DS and ES are the guest's at all times.
 //!
 //! Sources: SDM 2A–2D (instructions), 3A §2 (control registers), §5 (protection), §6 (interrupts and
@@ -31,6 +32,7 @@ pub mod hooks;
 pub mod idle;
 pub mod lock;
 pub mod msr;
+pub mod park;
 pub mod percpu;
 pub mod ports;
 pub mod segments;
@@ -39,7 +41,7 @@ mod traps;
 pub mod xsave;
 
 pub use entry::{GuestFrame, enter_guest};
-pub use idle::{halt_forever, halt_until_interrupt, triple_fault};
+pub use idle::{halt_forever, halt_until_interrupt, halt_until_urgent_interrupt, triple_fault};
 pub use layout::MAX_CPUS;
 pub use percpu::cpu_id;
 pub use traps::read_fault_address;

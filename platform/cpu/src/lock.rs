@@ -1,7 +1,11 @@
-//! Locks: a ticket spin lock with ranks, and a value set once.
+//! Locks: a spin lock with ranks, and a value set once.
 //!
 //! Interrupts are disabled wherever locks are taken, so an interrupt can not deadlock with its own CPU. A CPU that
 //! waits serves flush requests ([`crate::hooks::set_spin_poll`]), so whoever holds a lock may wait for them.
+//!
+//! The lock is not fair: it goes to whoever runs and finds it free, not to the one that waits for longest, who may
+//! not be running at all on a machine that is itself shared. Who waits for long halts ([`crate::park`]); who was
+//! woken [`PATIENCE`] times in vain reserves the lock, and then gets it next.
 
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
@@ -9,7 +13,7 @@ use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use crate::hooks;
+use crate::{hooks, park, percpu};
 
 /// Place of a lock in the order: a CPU that holds a lock takes only locks of higher ranks. Checked in debug
 /// builds.
@@ -37,12 +41,20 @@ pub fn enter_crash_mode() {
     CRASHING.store(true, Ordering::Relaxed);
 }
 
-/// A ticket lock: first come, first served.
+/// Somebody holds the lock.
+const HELD: u32 = 1;
+/// Somebody has halted, or is about to, to wait for it.
+const HALTED: u32 = 1 << 1;
+/// From this bit on: the number plus one of the CPU that gets the lock next; 0 for whoever comes.
+const RESERVED_SHIFT: u32 = 8;
+/// Turns of waiting before halting.
+const SPINS: u32 = 200;
+/// Halts in vain before the lock is reserved.
+const PATIENCE: u32 = 8;
+
+/// A spin lock. Its word is free, or [`HELD`], with what those who wait have added.
 pub struct SpinLock<T: ?Sized> {
-    /// Next ticket to give out.
-    next: AtomicU32,
-    /// Ticket whose turn it is.
-    serving: AtomicU32,
+    word: AtomicU32,
     rank: Rank,
     value: UnsafeCell<T>,
 }
@@ -56,8 +68,7 @@ impl<T> SpinLock<T> {
     /// A lock that no one holds.
     pub const fn new(rank: Rank, value: T) -> Self {
         Self {
-            next: AtomicU32::new(0),
-            serving: AtomicU32::new(0),
+            word: AtomicU32::new(0),
             rank,
             value: UnsafeCell::new(value),
         }
@@ -74,51 +85,109 @@ impl<T: ?Sized> SpinLock<T> {
     #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         self.check_rank();
-        // Relaxed: only the order of tickets matters; `serving` orders the value.
-        let ticket = self.next.fetch_add(1, Ordering::Relaxed);
-        // Pairs with the Release in `drop`.
-        if self.serving.load(Ordering::Acquire) != ticket {
-            self.wait(ticket);
+        // Acquire: pairs with the Release in `drop`.
+        if self
+            .word
+            .compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            self.wait();
         }
         self.held()
     }
 
+    /// Takes the lock if it is free and not reserved for another; leaves what others who wait have added.
+    fn try_take(&self, reservation: u32) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        let reserved_for = word >> RESERVED_SHIFT;
+        if word & HELD != 0 || (reserved_for != 0 && reserved_for != reservation) {
+            return false;
+        }
+        // The reservation ends.
+        let new = (word & HALTED) | HELD;
+        // Acquire: pairs with the Release in `drop`.
+        self.word
+            .compare_exchange(word, new, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
     #[cold]
-    fn wait(&self, ticket: u32) {
+    fn wait(&self) {
+        let me = percpu::cpu_id() as u32 + 1;
         let mut turns = 0_u32;
-        // Pairs with the Release in `drop`.
-        while self.serving.load(Ordering::Acquire) != ticket {
+        let mut halts = 0_u32;
+        loop {
+            if self.try_take(me) {
+                return;
+            }
             hooks::spin_poll();
             core::hint::spin_loop();
             turns = turns.wrapping_add(1);
-            if turns > 1_000_000 && CRASHING.load(Ordering::Relaxed) {
-                return;
+            if CRASHING.load(Ordering::Relaxed) {
+                if turns > 1_000_000 {
+                    return;
+                }
+            } else if turns >= SPINS {
+                turns = 0;
+                halts += 1;
+                self.announce(if halts > PATIENCE { me } else { 0 });
+                // Not zero: the address of something.
+                park::halt_unless(self.key(), &mut || self.is_there_for(me));
             }
         }
+    }
+
+    /// Says that someone is about to halt, and reserves the lock for CPU number `reservation` less one, unless that
+    /// is 0 or someone else has.
+    fn announce(&self, reservation: u32) {
+        let _ = self
+            .word
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                let mut new = word | HALTED;
+                if word >> RESERVED_SHIFT == 0 {
+                    new |= reservation << RESERVED_SHIFT;
+                }
+                Some(new)
+            });
+    }
+
+    /// Whether CPU number `me` less one need not halt: it can try to take the lock, or its announcement is gone with
+    /// someone who gave the lock back in between.
+    fn is_there_for(&self, me: u32) -> bool {
+        let word = self.word.load(Ordering::SeqCst);
+        let reserved_for = word >> RESERVED_SHIFT;
+        let free = word & HELD == 0 && (reserved_for == 0 || reserved_for == me);
+        free || word & HALTED == 0
+    }
+
+    #[cold]
+    fn give_back_to_waiters(&self) {
+        // Once it is given back, who takes it may do away with it: only its address is used then.
+        let key = self.key();
+        // Release: as in `drop`. A reservation stays.
+        let before = self.word.fetch_and(!(HELD | HALTED), Ordering::Release);
+        if before & HALTED != 0 {
+            park::wake(key);
+        }
+    }
+
+    fn key(&self) -> usize {
+        core::ptr::from_ref(&self.word).addr()
     }
 
     /// Takes the lock if it is free. Ranks do not matter, since it does not wait.
     #[inline]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
-        let serving = self.serving.load(Ordering::Relaxed);
-        // Acquire pairs with the Release in `drop`: a ticket equal to `serving` is free only if the last holder
-        // is gone, and `serving` can not have moved on without `next` having moved too.
-        self.next
-            .compare_exchange(
-                serving,
-                serving.wrapping_add(1),
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
+        // Acquire: pairs with the Release in `drop`.
+        self.word
+            .compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed)
             .ok()?;
-        // Pairs with the Release in `drop`.
-        let _ = self.serving.load(Ordering::Acquire);
         Some(self.held())
     }
 
     /// Whether someone holds the lock just now.
     pub fn is_locked(&self) -> bool {
-        self.next.load(Ordering::Relaxed) != self.serving.load(Ordering::Relaxed)
+        self.word.load(Ordering::Relaxed) & HELD != 0
     }
 
     /// The value, of a lock that is borrowed exclusively.
@@ -171,11 +240,15 @@ impl<T: ?Sized> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         ranks::gave_back(self.lock.rank);
-        let ticket = self.lock.serving.load(Ordering::Relaxed);
-        // Pairs with the Acquire in `lock` and `try_lock`. Only the holder writes `serving`.
-        self.lock
-            .serving
-            .store(ticket.wrapping_add(1), Ordering::Release);
+        // Release: pairs with the Acquire of whoever takes the lock.
+        if self
+            .lock
+            .word
+            .compare_exchange(HELD, 0, Ordering::Release, Ordering::Relaxed)
+            .is_err()
+        {
+            self.lock.give_back_to_waiters();
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::domain::{DomId, Domain};
 use crate::domains;
 use crate::mm::{self, CpuSet, Leaf, WritablePage, validator, walk_to_l1};
+use crate::vcpu::Vcpu;
 
 /// `GNTTABOP_map_grant_ref`.
 pub(super) fn map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Status {
@@ -344,8 +345,8 @@ fn release(
         return;
     }
     let mut cpus = CpuSet::default();
-    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_initialised()) {
-        cpus.insert(vcpu.cpu());
+    for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
+        cpus.insert(cpu);
     }
     mm::flush_on(&cpus);
     for (domid, pin, guard) in unflushed {

@@ -14,7 +14,7 @@ use xen_abi::mmu::{
     MmuextOp,
 };
 
-use super::va_mapping::{all_cpus_of, cpus_of, invalidate};
+use super::va_mapping::{all_cpus_of, cpus_of};
 use super::{BUDGET, Stop, Subject, end, start, table_stop};
 use crate::context::Context;
 use crate::domain::DomId;
@@ -227,10 +227,10 @@ impl Item {
             MMUEXT_INVLPG_MULTI => {
                 let cpus = cpus()?;
                 if is_address {
-                    invalidate(&cpus, address);
+                    mm::flush_page_on(&cpus, address);
                 }
             }
-            MMUEXT_INVLPG_ALL if is_address => invalidate(&all_cpus_of(domain), address),
+            MMUEXT_INVLPG_ALL if is_address => mm::flush_page_on(&all_cpus_of(domain), address),
             MMUEXT_INVLPG_LOCAL | MMUEXT_INVLPG_ALL => {}
             MMUEXT_FLUSH_CACHE | MMUEXT_FLUSH_CACHE_GLOBAL => {
                 if !domain.io_access.has_devices() {

@@ -3,7 +3,7 @@
 use ::hypercall::{Authorized, CallFrame, Outcome, authorize, op};
 use addr::Vaddr;
 use frames::{AccessBits, Entry, Owners};
-use platform_cpu::{control, cpu_id, guest};
+use platform_cpu::{control, guest};
 use xen_abi::errno::Errno;
 use xen_abi::mmu::{UVMF_ALL, UVMF_FLUSHTYPE_MASK, UVMF_INVLPG, UVMF_LOCAL, UVMF_TLB_FLUSH};
 
@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::domain::Domain;
 use crate::hypercall::{errno, ok};
 use crate::mm::{self, CpuSet, validator, walk_to_l1};
+use crate::vcpu::Vcpu;
 
 /// `update_va_mapping(address, entry, flags)`.
 #[inline]
@@ -88,33 +89,24 @@ fn flush(domain: &Domain, address: Vaddr, flags: u64) -> Result<(), Errno> {
         },
         UVMF_INVLPG => match cpus {
             UVMF_LOCAL => control::invlpg(address),
-            UVMF_ALL => invalidate(&all_cpus_of(domain), address),
-            bitmap => invalidate(&cpus_of(domain, bitmap)?, address),
+            UVMF_ALL => mm::flush_page_on(&all_cpus_of(domain), address),
+            bitmap => mm::flush_page_on(&cpus_of(domain, bitmap)?, address),
         },
         _ => {}
     }
     Ok(())
 }
 
-/// Drops the translations of one page on some CPUs; on others than this one all go.
-pub(super) fn invalidate(cpus: &CpuSet, address: Vaddr) {
-    if cpus.is_only(cpu_id()) {
-        control::invlpg(address);
-    } else {
-        mm::flush_on(cpus);
-    }
-}
-
-/// The CPUs that the domain's vCPUs run on, or stayed on when they went down.
+/// The CPUs that have vCPUs of the domain loaded: on others there are no translations of its.
 pub(super) fn all_cpus_of(domain: &Domain) -> CpuSet {
     let mut cpus = CpuSet::default();
-    for vcpu in domain.vcpus().filter(|vcpu| vcpu.is_initialised()) {
-        cpus.insert(vcpu.cpu());
+    for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
+        cpus.insert(cpu);
     }
     cpus
 }
 
-/// The CPUs that the vCPUs in a bitmap of the guest's run on.
+/// The CPUs that have the vCPUs in a bitmap of the guest's loaded.
 ///
 /// # Errors
 /// `EFAULT`: the bitmap cannot be read.
@@ -125,8 +117,8 @@ pub(super) fn cpus_of(domain: &Domain, bitmap: u64) -> Result<CpuSet, Errno> {
         let at = bitmap.checked_add(u64::from(byte)).ok_or(Errno::EFAULT)?;
         let bits: u8 = guest::read(Vaddr::new(at)).map_err(|_| Errno::EFAULT)?;
         for bit in (0..8).filter(|bit| bits >> bit & 1 != 0) {
-            if let Some(vcpu) = domain.vcpu(byte * 8 + bit) {
-                cpus.insert(vcpu.cpu());
+            if let Some(cpu) = domain.vcpu(byte * 8 + bit).and_then(Vcpu::loaded_on) {
+                cpus.insert(cpu);
             }
         }
     }
