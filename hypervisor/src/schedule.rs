@@ -153,6 +153,7 @@ pub fn yield_now(context: &mut Context<'_>) {
 }
 
 /// Keeps all vCPUs of a domain from running until [`unpause`], once for each call. They may run on for a moment.
+#[allow(dead_code, reason = "for the management of domains")]
 pub fn pause(domain: &Arc<Domain>) {
     domain.pause_count.fetch_add(1, Ordering::SeqCst);
     for vcpu in domain.vcpus() {
@@ -161,6 +162,7 @@ pub fn pause(domain: &Arc<Domain>) {
 }
 
 /// Takes back one [`pause`]. False if there was none.
+#[allow(dead_code, reason = "for the management of domains")]
 pub fn unpause(domain: &Arc<Domain>) -> bool {
     let before = domain
         .pause_count
@@ -177,6 +179,7 @@ pub fn unpause(domain: &Arc<Domain>) -> bool {
 
 /// Like [`pause`]; returns when no CPU has a vCPU of the domain loaded, but for the one that the caller itself is: the
 /// vCPUs' states are there to be locked. The caller holds no lock but its own vCPU's state.
+#[allow(dead_code, reason = "for the management of domains")]
 pub fn pause_and_wait(domain: &Arc<Domain>) {
     pause(domain);
     for vcpu in domain.vcpus() {
@@ -185,6 +188,7 @@ pub fn pause_and_wait(domain: &Arc<Domain>) {
 }
 
 /// Keeps a vCPU from running until [`unpause_vcpu`], once for each call; returns when no CPU has it loaded.
+#[allow(dead_code, reason = "for the management of domains")]
 pub fn pause_vcpu_and_wait(domain: &Domain, vcpu: &Vcpu) {
     vcpu.add_pause();
     update(domain, vcpu);
@@ -192,11 +196,13 @@ pub fn pause_vcpu_and_wait(domain: &Domain, vcpu: &Vcpu) {
 }
 
 /// Takes back one pause of a vCPU.
+#[allow(dead_code, reason = "for the management of domains")]
 pub fn unpause_vcpu(domain: &Domain, vcpu: &Vcpu) {
     vcpu.remove_pause();
     update(domain, vcpu);
 }
 
+#[allow(dead_code, reason = "for the management of domains")]
 fn wait_until_unloaded(vcpu: &Vcpu) {
     if let Some(cpu) = vcpu.loaded_on()
         && cpu != platform_cpu::cpu_id()

@@ -322,11 +322,13 @@ impl Vcpu {
     }
 
     /// Adds a reason for which it is paused.
+    #[allow(dead_code, reason = "for the management of domains")]
     pub fn add_pause(&self) {
         self.pauses.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Takes back a reason for which it is paused.
+    #[allow(dead_code, reason = "for the management of domains")]
     pub fn remove_pause(&self) {
         self.pauses.fetch_sub(1, Ordering::SeqCst);
     }
