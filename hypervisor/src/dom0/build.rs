@@ -64,7 +64,7 @@ pub fn build(
         .map_err(kernel_image::ImageError::from)?;
 
     let layout = Layout::compute(&Request {
-        kernel: &kernel,
+        kernel: (&kernel).into(),
         initrd_bytes: initrd_module
             .as_ref()
             .map(|module| module.bytes().len() as u64),

@@ -26,11 +26,42 @@ pub enum Role {
     Guest,
 }
 
+/// What a kernel's notes say of its place. It is separate from the kernel, so that a builder that knows a kernel
+/// already need not read its file again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelPlace {
+    /// Where it starts.
+    pub entry: Vaddr,
+    /// Virtual address of pseudo-physical address 0.
+    pub virt_base: Vaddr,
+    /// One past the last address of its segments.
+    pub end: Vaddr,
+    /// Where it wants the hypercall page.
+    pub hypercall_page: Option<Vaddr>,
+    /// Where it wants the p2m; after the image if `None`.
+    pub init_p2m: Option<Vaddr>,
+    /// It can do with an initrd that is not mapped.
+    pub mod_start_pfn: bool,
+}
+
+impl From<&PvKernel<'_>> for KernelPlace {
+    fn from(kernel: &PvKernel<'_>) -> Self {
+        Self {
+            entry: kernel.entry,
+            virt_base: kernel.virt_base,
+            end: kernel.end,
+            hypercall_page: kernel.hypercall_page,
+            init_p2m: kernel.init_p2m,
+            mod_start_pfn: kernel.mod_start_pfn,
+        }
+    }
+}
+
 /// What is to be placed.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct Request {
     /// The kernel.
-    pub kernel: &'a PvKernel<'a>,
+    pub kernel: KernelPlace,
     /// Size of the initrd in bytes, if there is one.
     pub initrd_bytes: Option<u64>,
     /// The guest's memory in pages: as many entries has the p2m.
@@ -167,7 +198,7 @@ impl Cursor {
 
 impl Layout {
     /// Places everything.
-    pub fn compute(request: &Request<'_>) -> Result<Self, LayoutError> {
+    pub fn compute(request: &Request) -> Result<Self, LayoutError> {
         let kernel = request.kernel;
         let base = kernel.virt_base.raw();
         let p2m_bytes = request.pages.saturating_mul(P2M_ENTRY);

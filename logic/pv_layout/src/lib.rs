@@ -22,6 +22,6 @@ mod layout;
 mod start_info;
 mod tables;
 
-pub use layout::{Initrd, Layout, LayoutError, P2m, Request, Role};
+pub use layout::{Initrd, KernelPlace, Layout, LayoutError, P2m, Request, Role};
 pub use start_info::{CommandLineTooLong, DomainPages, StartInfoContent};
 pub use tables::TableEntry;

@@ -31,7 +31,7 @@ fn compute(
     let file = image.build();
     let kernel = PvKernel::parse(&file).unwrap();
     Layout::compute(&Request {
-        kernel: &kernel,
+        kernel: (&kernel).into(),
         initrd_bytes: initrd,
         pages,
         role,
@@ -378,7 +378,7 @@ proptest! {
         let file = image.build();
         let Ok(kernel) = PvKernel::parse(&file) else { return Ok(()) };
         let role = if is_guest { Role::Guest } else { Role::Domain0 };
-        let request = Request { kernel: &kernel, initrd_bytes: initrd, pages, role };
+        let request = Request { kernel: (&kernel).into(), initrd_bytes: initrd, pages, role };
         match Layout::compute(&request) {
             Ok(layout) => check(&layout, kernel.end.raw(), pages),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
@@ -391,7 +391,7 @@ proptest! {
             .with(number(note::INIT_P2M, p2m << 12)).build();
         let Ok(kernel) = PvKernel::parse(&file) else { return Ok(()) };
         for pages in [pages, pages >> 20, pages >> 40] {
-            let request = Request { kernel: &kernel, initrd_bytes: Some(initrd), pages, role: Role::Guest };
+            let request = Request { kernel: (&kernel).into(), initrd_bytes: Some(initrd), pages, role: Role::Guest };
             let _ = Layout::compute(&request);
         }
     }

@@ -5,7 +5,9 @@ use xen_abi::memory::{
     CLAIM_PAGES, DECREASE_RESERVATION, MemoryReservation, POPULATE_PHYSMAP, RESOURCE_GRANT_TABLE,
     RESOURCE_GRANT_TABLE_ID_SHARED,
 };
-use xen_abi::mmu::{MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp, MmuextOpArg1};
+use xen_abi::domctl::HYPERCALL_INIT;
+use xen_abi::domctl::domain::HypercallInit;
+use xen_abi::mmu::{MMUEXT_CLEAR_PAGE, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp, MmuextOpArg1};
 use xen_abi::{DomId, Errno, GuestHandle, XenPfn, hypercall};
 use xen_sys::SharedPages;
 use zerocopy::FromZeros;
@@ -149,6 +151,36 @@ impl Control {
             [buffer.address(), 1, 0, u64::from(domain), 0],
         )
         .map(drop)
+    }
+
+    /// Zeroes frames of a domain.
+    pub fn clear_frames(&self, domain: DomId, frames: &[u64]) -> Result<(), ControlError> {
+        let about = About::domain("clear its memory", domain);
+        for part in frames.chunks(EXTENTS) {
+            let operations: Vec<MmuextOp> = part
+                .iter()
+                .map(|frame| MmuextOp {
+                    cmd: MMUEXT_CLEAR_PAGE,
+                    arg1: MmuextOpArg1::new(*frame),
+                    ..MmuextOp::new_zeroed()
+                })
+                .collect();
+            let buffer = self.buffer_of(about, &operations)?;
+            let count = part.len() as u64;
+            self.call(
+                about,
+                hypercall::MMUEXT_OP,
+                [buffer.address(), count, 0, u64::from(domain), 0],
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Has the page written by which older kernels make hypercalls.
+    pub fn write_hypercall_page(&self, domain: DomId, frame: u64) -> Result<(), ControlError> {
+        let about = About::domain("write its hypercall page", domain);
+        self.domctl(about, HYPERCALL_INIT, HypercallInit { gmfn: frame })
+            .map(drop)
     }
 
     /// Writes grants into a new domain's table, which has version 1 still.

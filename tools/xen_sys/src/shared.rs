@@ -1,6 +1,7 @@
 //! Memory that another domain, or another process, may change at any time.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -282,6 +283,43 @@ fn split(offset: usize, length: usize) -> (usize, usize, usize) {
     let head = (offset.next_multiple_of(8) - offset).min(length);
     let words = (length - head) / 8;
     (head, words, length - head - words * 8)
+
+    /// Fills `length` bytes from a file, from byte `from` of it on. The kernel copies; nothing is read by way of
+    /// this process's own memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pread`; `UnexpectedEof` if the file is shorter.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within the pages.
+    pub fn read_exact_from(
+        &self,
+        offset: usize,
+        file: impl AsFd,
+        from: u64,
+        length: usize,
+    ) -> std::io::Result<()> {
+        let start = self.range(offset, length);
+        let mut done = 0;
+        while done < length {
+            let at = start.wrapping_add(done);
+            // SAFETY: within the mapping, as checked. The slice is of bytes that may hold anything, and is only
+            // handed to the kernel, which copies as it does to any memory of several processes: no access is made
+            // through it here.
+            let part = unsafe {
+                std::slice::from_raw_parts_mut(at.cast::<MaybeUninit<u8>>(), length - done)
+            };
+            match rustix::io::pread(&file, part, from + done as u64) {
+                Ok(([], _)) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Ok((filled, _)) => done += filled.len(),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Drop for SharedPages {
