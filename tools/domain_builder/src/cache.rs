@@ -165,7 +165,11 @@ impl Cache {
         for (_, path) in all.iter().take(surplus) {
             let _ = fs::remove_file(path);
         }
-        for link in fs::read_dir(directory.join("files")).into_iter().flatten().flatten() {
+        for link in fs::read_dir(directory.join("files"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             if !link.path().exists() {
                 let _ = fs::remove_file(link.path());
             }
@@ -207,7 +211,9 @@ fn facts(kernel: &Kernel) -> String {
             offset,
             length,
         } = part;
-        text.push_str(&format!("{address:x} {memory_size:x} {offset:x} {length:x}\n"));
+        text.push_str(&format!(
+            "{address:x} {memory_size:x} {offset:x} {length:x}\n"
+        ));
     }
     text
 }
@@ -236,7 +242,16 @@ fn read(mut file: File) -> Option<Kernel> {
             .collect()
     };
     let place = numbers(lines.next()?)?;
-    let [entry, virt_base, end, hypercall_page, init_p2m, mod_start_pfn, pae] = place[..] else {
+    let [
+        entry,
+        virt_base,
+        end,
+        hypercall_page,
+        init_p2m,
+        mod_start_pfn,
+        pae,
+    ] = place[..]
+    else {
         return None;
     };
     let optional = |address: u64| (address != 0).then(|| Vaddr::new(address));
@@ -245,7 +260,9 @@ fn read(mut file: File) -> Option<Kernel> {
         let [address, memory_size, offset, length] = numbers(line)?[..] else {
             return None;
         };
-        let inside = offset.checked_add(length).is_some_and(|past| past <= facts_at);
+        let inside = offset
+            .checked_add(length)
+            .is_some_and(|past| past <= facts_at);
         if !inside || length > memory_size {
             return None;
         }
@@ -279,7 +296,8 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            let path = std::env::temp_dir().join(format!("xenolith-cache-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("xenolith-cache-{name}-{}", std::process::id()));
             let _ = fs::remove_dir_all(&path);
             fs::create_dir_all(&path).unwrap();
             Self(path)
@@ -349,7 +367,10 @@ mod tests {
         assert!(cache.find(&other).is_some());
         fs::write(&path, b"other!").unwrap();
         assert!(cache.find(&identity(&cache)).is_none());
-        let mode = fs::metadata(scratch.0.join("cache")).unwrap().permissions().mode();
+        let mode = fs::metadata(scratch.0.join("cache"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 
@@ -374,7 +395,12 @@ mod tests {
             fs::write(&content, &bytes).unwrap();
             // Whatever it gives: no panic, and no part outside the file.
             if let Some(kernel) = read(File::open(&content).unwrap()) {
-                assert!(kernel.parts.iter().all(|part| part.offset + part.length <= whole.len() as u64));
+                assert!(
+                    kernel
+                        .parts
+                        .iter()
+                        .all(|part| part.offset + part.length <= whole.len() as u64)
+                );
             }
         }
     }
@@ -390,7 +416,9 @@ mod tests {
             cache.keep(&identity, index.to_string().as_bytes(), &unpacked(b"abc"));
         }
         for directory in ["content", "files"] {
-            let count = fs::read_dir(scratch.0.join("cache").join(directory)).unwrap().count();
+            let count = fs::read_dir(scratch.0.join("cache").join(directory))
+                .unwrap()
+                .count();
             assert_eq!(count, KEPT, "{directory}");
         }
     }

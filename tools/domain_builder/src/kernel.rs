@@ -80,7 +80,10 @@ impl Kernel {
             // No reason to keep what the file is already.
             return Ok(take_apart(&kernel).kernel_with_bytes());
         }
-        if let Some(known) = identity.as_ref().and_then(|identity| cache.find_content(identity, &bytes)) {
+        if let Some(known) = identity
+            .as_ref()
+            .and_then(|identity| cache.find_content(identity, &bytes))
+        {
             return Ok(known);
         }
         let mut elf = Vec::new();

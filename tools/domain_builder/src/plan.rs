@@ -152,7 +152,10 @@ impl BuildPlan {
         let shared_info = target.shared_info(domain)?;
         let start_info = self.start_info(shared_info, store, console, ports)?;
         writer.write_at(self.layout.start_info, &start_info)?;
-        for page in [self.layout.store, self.layout.console].into_iter().flatten() {
+        for page in [self.layout.store, self.layout.console]
+            .into_iter()
+            .flatten()
+        {
             writer.write_at(page, &[0; PAGE])?;
         }
         // Page tables may not be mapped writable by anybody when they become such.
@@ -227,10 +230,9 @@ impl BuildPlan {
                 }
                 Content::File(file) => {
                     let at = writer.offset(address, part.length)?;
-                    let read =
-                        writer
-                            .pages
-                            .read_file(at, file, part.offset, part.length as usize);
+                    let read = writer
+                        .pages
+                        .read_file(at, file, part.offset, part.length as usize);
                     read.map_err(|error| BuildError::File {
                         what: "kept kernel",
                         path: PathBuf::from("of the cache"),

@@ -1,13 +1,15 @@
 //! A domain's memory: frames for it, its page tables, its grants.
 
+use xen_abi::domctl::HYPERCALL_INIT;
+use xen_abi::domctl::domain::HypercallInit;
 use xen_abi::grant_table::GTF_PERMIT_ACCESS;
 use xen_abi::memory::{
     CLAIM_PAGES, DECREASE_RESERVATION, MemoryReservation, POPULATE_PHYSMAP, RESOURCE_GRANT_TABLE,
     RESOURCE_GRANT_TABLE_ID_SHARED,
 };
-use xen_abi::domctl::HYPERCALL_INIT;
-use xen_abi::domctl::domain::HypercallInit;
-use xen_abi::mmu::{MMUEXT_CLEAR_PAGE, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp, MmuextOpArg1};
+use xen_abi::mmu::{
+    MMUEXT_CLEAR_PAGE, MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuextOp, MmuextOpArg1,
+};
 use xen_abi::{DomId, Errno, GuestHandle, XenPfn, hypercall};
 use xen_sys::SharedPages;
 use zerocopy::FromZeros;

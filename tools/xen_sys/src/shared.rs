@@ -276,13 +276,6 @@ impl SharedPages {
         self.copy_out(offset, &mut bytes);
         bytes
     }
-}
-
-/// Splits a range into bytes before an aligned word, whole words, and bytes after.
-fn split(offset: usize, length: usize) -> (usize, usize, usize) {
-    let head = (offset.next_multiple_of(8) - offset).min(length);
-    let words = (length - head) / 8;
-    (head, words, length - head - words * 8)
 
     /// Fills `length` bytes from a file, from byte `from` of it on. The kernel copies; nothing is read by way of
     /// this process's own memory.
@@ -320,6 +313,13 @@ fn split(offset: usize, length: usize) -> (usize, usize, usize) {
         }
         Ok(())
     }
+}
+
+/// Splits a range into bytes before an aligned word, whole words, and bytes after.
+fn split(offset: usize, length: usize) -> (usize, usize, usize) {
+    let head = (offset.next_multiple_of(8) - offset).min(length);
+    let words = (length - head) / 8;
+    (head, words, length - head - words * 8)
 }
 
 impl Drop for SharedPages {
