@@ -1,74 +1,65 @@
-//! Which vCPU runs next on a CPU, and for how long.
+//! Which vCPU runs where, and for how long.
 //!
-//! A policy is a pure state machine: it is told what vCPUs do and what time it is, and answers what to run.
-//! It holds no vCPU, only a payload `T` by which the hypervisor knows one. An instance serves the CPUs that
-//! share one run queue (one CPU, for [`RoundRobin`]) and lives in one lock; a simulated clock drives it in tests.
+//! # What there is
 //!
-//! The protocol of a CPU: after [`Policy::wake`] says so, after the running unit sleeps or yields, or when the
-//! time of the last [`Pick`] is up, call [`Policy::pick`] and run what it names until the time that it names.
+//! [`Scheduler`] is all run queues of the machine, each in a lock of the hypervisor's ([`Lock`]); [`Pools`] says which
+//! CPUs form a pool, and which policy ([`Kind`]) each has. A vCPU is known by the hypervisor's own handle, a
+//! [`Payload`]; the scheduler's part of it is a [`Unit`] that the hypervisor embeds in the vCPU, and a [`Share`]
+//! (weight and cap) that it embeds in the domain. Nothing here reads a clock, waits, or sends an interrupt:
+//! operations are told the time, and answer which CPU should pick again. So tests drive the same code, with the
+//! same queues and the same order of locks, by a simulated clock.
+//!
+//! # The protocol
+//!
+//! - A CPU that was told to by the answer of an operation, whose current unit slept or yielded, or for which the time
+//!   of the last [`Pick`] is up, calls [`Scheduler::pick`] and does what [`Pick::next`] says. The answer also
+//!   names other CPUs that should pick, now and then ([`Pick::kick`]).
+//! - A CPU that loads another unit's registers first saves those that it has, and then calls
+//!   [`Scheduler::release`]. Until then no other CPU is told to run that unit. An idle CPU may keep a
+//!   sleeping unit's registers: it is where the unit is woken.
+//! - A CPU that must pick, and is not the one that asks, is sent an interrupt. It picks at some time; nobody waits for
+//!   it, for it may itself be a vCPU of some other hypervisor that does not run just now.
+//! - All times are absolute nanoseconds of one clock. CPUs may disagree about it a little.
+//!
+//! # Locks
+//!
+//! Every operation on a unit takes the lock of the queue that has it, and no other; [`Scheduler::pick`] takes the lock of
+//! its CPU's queue. Whatever moves a unit between queues holds one of the two and only *tries* to get the other, so
+//! there is no order to keep, and nobody waits for a second lock: a CPU that steals tries again 50 µs later. There is
+//! no lock of the whole machine. What queues tell each other without locks (which CPUs idle, what waits) are hints; the
+//! one thing that must not be missed, work for a CPU that is just going idle, is looked for again after the CPU
+//! has said that it idles, and offered after the work was made visible.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+mod arinc653;
+mod credit2;
+mod mask;
+mod null;
+mod policy;
+mod pools;
+mod queue;
 mod round_robin;
+mod scheduler;
+mod share;
+mod topology;
+mod unit;
 
-pub use round_robin::{DEFAULT_RATE_LIMIT, DEFAULT_SLICE, RoundRobin};
+pub use arinc653::{BadSchedule, DEFAULT_WINDOW, MAX_WINDOWS, Schedule, Window};
+pub use credit2::DEFAULT_RATE_LIMIT;
+pub use mask::{CpuMask, MAX_CPUS};
+pub use policy::Kind;
+pub use pools::{DEFAULT_POOL, PoolError, PoolId, PoolInfo, Pools};
+pub use queue::Queue;
+pub use round_robin::{Policy, RoundRobin, UnitId};
+pub use scheduler::{Lock, Next, Pick, Scheduler};
+pub use share::{CAP_PERIOD, DEFAULT_WEIGHT, MAX_WEIGHT, Share};
+pub use topology::{QueueInfo, UnitInfo};
+pub use unit::{Affinity, Payload, State, Unit};
 
-/// Memory for another unit could not be had.
+/// Memory for another unit, queue or pool could not be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory;
-
-/// Names a unit of scheduling: one vCPU. Stale once the unit is removed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct UnitId {
-    slot: u32,
-    generation: u32,
-}
-
-/// What a CPU should do now.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[must_use]
-pub struct Pick {
-    /// The unit to run; `None` to idle.
-    pub unit: Option<UnitId>,
-    /// When to pick again at the latest, in absolute nanoseconds; `None` if nothing but a wake-up changes the answer.
-    pub until: Option<u64>,
-}
-
-/// A scheduling policy over units named by `T`. All times are absolute nanoseconds that never go backwards;
-/// a time before the last one counts as the last one.
-pub trait Policy<T> {
-    /// Adds a unit, asleep.
-    ///
-    /// # Errors
-    /// [`OutOfMemory`]; nothing has changed then. No other operation allocates.
-    fn insert(&mut self, payload: T) -> Result<UnitId, OutOfMemory>;
-
-    /// Forgets a unit in any state, and returns its payload; `None` if `unit` is stale. If it was running, the
-    /// CPU has to pick again.
-    fn remove(&mut self, unit: UnitId, now: u64) -> Option<T>;
-
-    /// Makes a sleeping unit runnable. Returns whether the CPU has to pick again; `false` if it was awake.
-    #[must_use]
-    fn wake(&mut self, unit: UnitId, now: u64) -> bool;
-
-    /// Makes a unit not runnable. If it was running, the CPU has to pick again.
-    fn sleep(&mut self, unit: UnitId, now: u64);
-
-    /// Lets the other runnable units go first, once. The CPU has to pick again.
-    fn yield_now(&mut self, unit: UnitId, now: u64);
-
-    /// Decides what runs from `now` on.
-    fn pick(&mut self, now: u64) -> Pick;
-
-    /// Payload of a unit; `None` if it is stale.
-    fn get(&self, unit: UnitId) -> Option<&T>;
-
-    /// The unit that runs, as of the last pick.
-    fn running(&self) -> Option<UnitId>;
-
-    /// Nanoseconds for which the unit has run until `now`.
-    fn run_time(&self, unit: UnitId, now: u64) -> u64;
-}

@@ -1,0 +1,470 @@
+//! One run queue: the units that are in it, and what its CPUs run.
+//!
+//! A queue serves one CPU, or the threads of a core, or (ARINC 653) a pool. It does what is the same for every policy:
+//! states, run times, caps, who may run where. [`Policies`] orders and chooses.
+//!
+//! Invariants: a unit that is [`State::Ready`] is in `ready` once, one that is parked in `parked` once, one that runs
+//! is the `current` of its CPU, and of no other; `running` counts these; all lists have room for every unit, so that
+//! only `reserve` allocates.
+
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use crate::OutOfMemory;
+use crate::credit2::lead;
+use crate::mask::CpuMask;
+use crate::policy::{Arrival, Choice, Kind, Policies, Policy};
+use crate::unit::{Entry, Payload, State};
+
+/// What a queue has besides its policy's own state.
+pub(crate) struct Units<T> {
+    entries: Vec<Option<Entry<T>>>,
+    free: Vec<u32>,
+    /// Units that wait, in the order of the policy.
+    pub(crate) ready: Vec<u32>,
+    /// Units whose domains used up their caps.
+    parked: Vec<u32>,
+    /// Number of units that run.
+    pub(crate) running: usize,
+    /// CPUs that this queue serves.
+    pub(crate) cpus: CpuMask,
+    /// CPUs of its pool.
+    pub(crate) pool: CpuMask,
+}
+
+/// A CPU, as its queue sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runner {
+    pub(crate) cpu: usize,
+    /// The unit that it runs.
+    pub(crate) current: Option<u32>,
+    /// When it was switched to.
+    pub(crate) since: u64,
+    /// Up to when it was charged.
+    pub(crate) charged: u64,
+    /// The policy's: when its turn is over.
+    pub(crate) slice_end: u64,
+    /// The policy's: its tag when its turn began.
+    pub(crate) start_tag: u64,
+    /// The policy's: when the CPU last checked for units that lag too far.
+    pub(crate) checked: u64,
+}
+
+impl<T: Payload> Units<T> {
+    #[inline]
+    pub(crate) fn get(&self, slot: u32) -> Option<&Entry<T>> {
+        self.entries.get(slot as usize)?.as_ref()
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
+        self.entries.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Whether the unit's affinity allows the CPU.
+    pub(crate) fn may_run_on(&self, slot: u32, cpu: usize) -> bool {
+        self.get(slot)
+            .is_some_and(|entry| entry.allowed(&self.pool).contains(cpu))
+    }
+
+    /// Whether no other CPU has the unit loaded.
+    pub(crate) fn is_free_for(&self, slot: u32, cpu: usize) -> bool {
+        self.get(slot)
+            .is_some_and(|entry| entry.payload.unit().may_run_on(cpu))
+    }
+
+    /// The first ready unit that may run on `cpu` now.
+    pub(crate) fn first_for(&self, cpu: usize) -> Option<u32> {
+        self.ready
+            .iter()
+            .copied()
+            .find(|slot| self.may_run_on(*slot, cpu) && self.is_free_for(*slot, cpu))
+    }
+
+    /// Compares two units' tags.
+    pub(crate) fn compare_tags(&self, a: u32, b: u32) -> Ordering {
+        match (self.get(a), self.get(b)) {
+            (Some(a), Some(b)) => lead(a.tag, b.tag).cmp(&0),
+            _ => Ordering::Equal,
+        }
+    }
+
+    /// Puts a unit into `ready` behind those with its tag or a lower one.
+    pub(crate) fn insert_by_tag(&mut self, slot: u32) {
+        let at = self
+            .ready
+            .partition_point(|other| self.compare_tags(*other, slot) != Ordering::Greater);
+        self.ready.insert(at, slot);
+    }
+
+    /// All units.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Entry<T>)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter_map(|(slot, entry)| Some((slot as u32, entry.as_ref()?)))
+    }
+}
+
+/// A run queue; the hypervisor puts each into a lock.
+pub struct Queue<T> {
+    pub(crate) index: usize,
+    pub(crate) policy: Policies,
+    pub(crate) runners: Vec<Runner>,
+    pub(crate) units: Units<T>,
+    /// Queues of its pool, itself included.
+    pub(crate) peers: CpuMask,
+}
+
+impl<T: Payload> Queue<T> {
+    /// A queue that serves no CPU.
+    pub(crate) fn new(index: usize) -> Self {
+        Self {
+            index,
+            policy: Policies::new(Kind::Credit2),
+            runners: Vec::new(),
+            units: Units {
+                entries: Vec::new(),
+                free: Vec::new(),
+                ready: Vec::new(),
+                parked: Vec::new(),
+                running: 0,
+                cpus: CpuMask::EMPTY,
+                pool: CpuMask::EMPTY,
+            },
+            peers: CpuMask::EMPTY,
+        }
+    }
+
+    /// Makes room for one more unit.
+    pub(crate) fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        let units = &mut self.units;
+        if !units.free.is_empty() {
+            return Ok(());
+        }
+        let room = units.entries.len() + 1;
+        u32::try_from(room).map_err(|_| OutOfMemory)?;
+        units.entries.try_reserve(1).map_err(|_| OutOfMemory)?;
+        for list in [&mut units.free, &mut units.ready, &mut units.parked] {
+            let missing = room.saturating_sub(list.len());
+            list.try_reserve(missing).map_err(|_| OutOfMemory)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a unit, for which there is room, asleep or parked as it is; another state counts as asleep.
+    fn add(&mut self, mut entry: Entry<T>) -> u32 {
+        let state = entry.state;
+        if !matches!(state, State::Parked(_)) {
+            entry.state = State::Asleep;
+        }
+        let units = &mut self.units;
+        let slot = match units.free.pop() {
+            Some(slot) => slot,
+            None => {
+                units.entries.push(None);
+                units.entries.len() as u32 - 1
+            }
+        };
+        if let Some(place) = units.entries.get_mut(slot as usize) {
+            *place = Some(entry);
+        }
+        if matches!(state, State::Parked(_)) {
+            units.parked.push(slot);
+        }
+        slot
+    }
+
+    /// Adds a new unit, asleep, or one that another queue gave up.
+    pub(crate) fn insert(&mut self, entry: Entry<T>) -> Result<u32, OutOfMemory> {
+        self.reserve()?;
+        let is_ready = matches!(entry.state, State::Ready | State::Running(_));
+        let slot = self.add(entry);
+        if is_ready {
+            self.make_ready(slot, Arrival::Moved);
+        }
+        Ok(slot)
+    }
+
+    /// Takes a unit out. If it ran, its CPU (returned) has to pick.
+    pub(crate) fn take(&mut self, slot: u32, now: u64) -> Option<(Entry<T>, Option<usize>)> {
+        let (state, ran_on) = self.take_off(slot, now)?;
+        self.policy.forget(slot);
+        let mut entry = self.units.entries.get_mut(slot as usize)?.take()?;
+        entry.state = match state {
+            State::Running(_) => State::Ready,
+            state => state,
+        };
+        entry.return_grant();
+        self.units.free.push(slot);
+        Some((entry, ran_on))
+    }
+
+    /// Takes a unit out of the list or off the CPU that it is in. Returns what it was doing, and the CPU.
+    fn take_off(&mut self, slot: u32, now: u64) -> Option<(State, Option<usize>)> {
+        let state = self.units.get(slot)?.state;
+        let mut ran_on = None;
+        match state {
+            State::Asleep => {}
+            State::Ready => self.units.ready.retain(|other| *other != slot),
+            State::Parked(_) => self.units.parked.retain(|other| *other != slot),
+            State::Running(cpu) => {
+                self.charge(cpu, now);
+                if let Some(runner) = self.runner_mut(cpu) {
+                    runner.current = None;
+                }
+                self.units.running -= 1;
+                ran_on = Some(cpu);
+            }
+        }
+        Some((state, ran_on))
+    }
+
+    fn make_ready(&mut self, slot: u32, arrival: Arrival) {
+        if let Some(entry) = self.units.get_mut(slot) {
+            entry.state = State::Ready;
+            self.policy.enqueue(&mut self.units, slot, arrival);
+        }
+    }
+
+    /// Makes a sleeping unit ready; whether it was asleep.
+    pub(crate) fn wake(&mut self, slot: u32) -> bool {
+        let is_asleep = self
+            .units
+            .get(slot)
+            .is_some_and(|entry| entry.state == State::Asleep);
+        if is_asleep {
+            self.make_ready(slot, Arrival::Woken);
+        }
+        is_asleep
+    }
+
+    /// Puts a unit to sleep. Returns whether it was awake, and the CPU that ran it.
+    pub(crate) fn sleep(&mut self, slot: u32, now: u64) -> (bool, Option<usize>) {
+        let Some((state, ran_on)) = self.take_off(slot, now) else {
+            return (false, None);
+        };
+        if let Some(entry) = self.units.get_mut(slot) {
+            entry.state = State::Asleep;
+            entry.return_grant();
+        }
+        (state != State::Asleep, ran_on)
+    }
+
+    /// Takes a running unit off its CPU, still wanting to run. Returns the CPU.
+    pub(crate) fn preempt(&mut self, slot: u32, now: u64) -> Option<usize> {
+        let State::Running(cpu) = self.units.get(slot)?.state else {
+            return None;
+        };
+        self.take_off(slot, now)?;
+        self.units.get_mut(slot)?.return_grant();
+        self.make_ready(slot, Arrival::Preempted);
+        Some(cpu)
+    }
+
+    pub(crate) fn runner(&self, cpu: usize) -> Option<&Runner> {
+        self.runners.iter().find(|runner| runner.cpu == cpu)
+    }
+
+    pub(crate) fn runner_mut(&mut self, cpu: usize) -> Option<&mut Runner> {
+        self.runners.iter_mut().find(|runner| runner.cpu == cpu)
+    }
+
+    /// Charges what `cpu` runs up to `now`.
+    pub(crate) fn charge(&mut self, cpu: usize, now: u64) {
+        let Some(runner) = self.runners.iter_mut().find(|runner| runner.cpu == cpu) else {
+            return;
+        };
+        let elapsed = now.saturating_sub(runner.charged);
+        runner.charged = runner.charged.max(now);
+        let Some(entry) = runner.current.and_then(|slot| self.units.get_mut(slot)) else {
+            return;
+        };
+        entry.run_time = entry.run_time.saturating_add(elapsed);
+        if let Some(grant) = &mut entry.grant {
+            grant.left = grant.left.saturating_sub(elapsed.min(1 << 40) as i64);
+        }
+        self.policy.charge(entry, elapsed);
+    }
+
+    /// Charges everything that runs.
+    pub(crate) fn charge_all(&mut self, now: u64) {
+        for index in 0..self.runners.len() {
+            if let Some(cpu) = self.runners.get(index).map(|runner| runner.cpu) {
+                self.charge(cpu, now);
+            }
+        }
+    }
+
+    /// Makes ready what is parked and has its budget back; whether there was anything.
+    pub(crate) fn unpark(&mut self, now: u64) -> bool {
+        let mut any = false;
+        let mut index = 0;
+        while let Some(slot) = self.units.parked.get(index).copied() {
+            match self.units.get(slot).map(|entry| entry.state) {
+                Some(State::Parked(until)) if until > now => index += 1,
+                _ => {
+                    self.units.parked.swap_remove(index);
+                    self.make_ready(slot, Arrival::Woken);
+                    any = true;
+                }
+            }
+        }
+        any
+    }
+
+    /// When the first parked unit is due.
+    pub(crate) fn next_unpark(&self) -> Option<u64> {
+        let until = |slot: &u32| match self.units.get(*slot)?.state {
+            State::Parked(until) => Some(until),
+            _ => None,
+        };
+        self.units.parked.iter().filter_map(until).min()
+    }
+
+    pub(crate) fn choose(&mut self, cpu: usize, now: u64) -> Choice {
+        let none = Choice {
+            slot: None,
+            open: true,
+        };
+        let Some(runner) = self.runner(cpu).copied() else {
+            return none;
+        };
+        self.policy.choose(&self.units, &runner, now)
+    }
+
+    /// Makes sure that a unit's domain lets it run; parks it if it does not.
+    pub(crate) fn has_budget(&mut self, slot: u32, now: u64) -> bool {
+        let Some(entry) = self.units.get_mut(slot) else {
+            return false;
+        };
+        let share = entry.payload.share();
+        if share.cap() == 0 {
+            entry.return_grant();
+            return true;
+        }
+        if entry.grant.is_some_and(|grant| grant.left > 0) {
+            return true;
+        }
+        // A debt has to be known before there is more.
+        let share_next = share.next_period(now);
+        entry.return_grant();
+        entry.grant = entry.payload.share().take(now);
+        if entry.grant.is_some() {
+            return true;
+        }
+        self.take_off(slot, now);
+        if let Some(entry) = self.units.get_mut(slot) {
+            entry.state = State::Parked(share_next);
+            self.units.parked.push(slot);
+        }
+        false
+    }
+
+    /// Lets `cpu` run `slot`, or nothing, from `now` on. Returns when to choose again.
+    pub(crate) fn start(
+        &mut self,
+        cpu: usize,
+        slot: Option<u32>,
+        open: bool,
+        now: u64,
+    ) -> Option<u64> {
+        let current = self.runner(cpu)?.current;
+        if current != slot {
+            if let Some(current) = current {
+                if let Some(entry) = self.units.get_mut(current) {
+                    entry.yielded = false;
+                }
+                self.preempt(current, now);
+            }
+            if let Some(slot) = slot {
+                self.take_off(slot, now);
+                if let Some(entry) = self.units.get_mut(slot) {
+                    entry.state = State::Running(cpu);
+                    self.units.running += 1;
+                }
+            }
+            let runner = self.runner_mut(cpu)?;
+            runner.current = slot;
+            runner.since = now;
+        }
+        let Some(slot) = slot else {
+            return self.policy.idle_until(now);
+        };
+        let entry = self.units.get_mut(slot)?;
+        entry.yielded = false;
+        entry.payload.unit().load_on(cpu);
+        let grant_end = entry
+            .grant
+            .map(|grant| now.saturating_add(grant.left.max(0) as u64));
+        let runner = self.runners.iter_mut().find(|runner| runner.cpu == cpu)?;
+        let until = self.policy.start(&self.units, runner, slot, open, now);
+        earlier(until, grant_end)
+    }
+
+    /// The ready unit that `cpu` of another queue should take, if any; only where it likes to run, if `liked`.
+    pub(crate) fn first_to_leave(&self, cpu: usize, liked: bool) -> Option<u32> {
+        self.units.ready.iter().copied().find(|slot| {
+            self.policy.may_leave(*slot)
+                && self.units.get(*slot).is_some_and(|entry| {
+                    let allowed = entry.allowed(&self.units.pool);
+                    allowed.contains(cpu)
+                        && (!liked || entry.preferred(allowed).contains(cpu))
+                        && entry.payload.unit().may_run_on(cpu)
+                })
+        })
+    }
+
+    /// What other queues' CPUs need to know: the tag and weight of the first ready unit that may go elsewhere.
+    pub(crate) fn offer(&self) -> Option<(u64, u32)> {
+        let slot = self.units.ready.iter().copied().find(|slot| {
+            self.policy.may_leave(*slot)
+                && self.units.get(*slot).is_some_and(|entry| {
+                    !entry
+                        .allowed(&self.units.pool)
+                        .without(self.units.cpus)
+                        .is_empty()
+                })
+        })?;
+        let entry = self.units.get(slot)?;
+        Some((entry.tag, entry.weight()))
+    }
+
+    /// Begins to serve a CPU, which runs nothing.
+    pub(crate) fn add_cpu(&mut self, cpu: usize, now: u64) -> Result<(), OutOfMemory> {
+        self.runners.try_reserve(1).map_err(|_| OutOfMemory)?;
+        self.units.cpus.insert(cpu);
+        self.runners.push(Runner {
+            cpu,
+            current: None,
+            since: now,
+            charged: now,
+            slice_end: now,
+            start_tag: 0,
+            checked: now,
+        });
+        Ok(())
+    }
+
+    /// Ends serving a CPU; what it runs is ready again.
+    pub(crate) fn remove_cpu(&mut self, cpu: usize, now: u64) {
+        if let Some(slot) = self.runner(cpu).and_then(|runner| runner.current) {
+            self.preempt(slot, now);
+        }
+        self.runners.retain(|runner| runner.cpu != cpu);
+        self.units.cpus.remove(cpu);
+    }
+
+    /// Number of units in it.
+    pub(crate) fn len(&self) -> usize {
+        self.units.entries.len() - self.units.free.len()
+    }
+}
+
+/// The earlier of two times, each of which may be never.
+pub(crate) fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

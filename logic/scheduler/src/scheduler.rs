@@ -1,0 +1,526 @@
+//! All run queues together: what vCPUs and CPUs do all the time. Rarer changes are in `topology`.
+
+use alloc::vec::Vec;
+use core::marker::PhantomData;
+use core::ops::DerefMut;
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use crate::OutOfMemory;
+use crate::credit2::{
+    BALANCE_PERIOD, Credit2, MAX_LAG, MAX_LEAD, MIGRATE_RESIST, lead, real_time, virtual_time,
+};
+use crate::mask::{AtomicCpuMask, CpuMask, MAX_CPUS};
+use crate::policy::{Kind, Policy};
+use crate::queue::{Queue, earlier};
+use crate::unit::{Payload, Place, State, Unit};
+
+/// A lock around a `V`, of the hypervisor's kind.
+pub trait Lock<V> {
+    /// Access to the value for as long as it lives.
+    type Guard<'a>: DerefMut<Target = V>
+    where
+        Self: 'a;
+
+    /// Waits for the lock. The scheduler holds no other one of its own then.
+    fn lock(&self) -> Self::Guard<'_>;
+
+    /// Takes the lock if no one has it. Another one of the scheduler's may be held.
+    fn try_lock(&self) -> Option<Self::Guard<'_>>;
+}
+
+/// What a CPU should do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next<T> {
+    /// Run the unit whose registers it has loaded.
+    Stay,
+    /// Save what is loaded, if anything, and [`Scheduler::release`] it; then load and run this one. It counts as
+    /// loaded from now on: should the CPU not run it after all, it releases it.
+    Switch(T),
+    /// Halt until an interrupt. What is loaded may stay loaded.
+    Idle,
+    /// Save what is loaded and [`Scheduler::release`] it, for another CPU wants it; then halt until an interrupt.
+    Unload,
+}
+
+/// Answer to a CPU that asked what to run.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Pick<T> {
+    /// What to run.
+    pub next: Next<T>,
+    /// When to pick again at the latest, in absolute nanoseconds; `None` if only a request of others changes the answer.
+    pub until: Option<u64>,
+    /// Other CPUs that should pick now; mostly none.
+    pub kick: CpuMask,
+}
+
+/// What a queue tells those who do not hold its lock.
+struct Slot<L> {
+    lock: L,
+    /// Tag and weight of its most deserving waiting unit, for what they were worth; of use if the queue is in `waiting`.
+    tag: AtomicU64,
+    weight: AtomicU32,
+    units: AtomicUsize,
+}
+
+/// All run queues of the machine. See the [crate's page](crate) for the protocol.
+pub struct Scheduler<T, L> {
+    queues: Vec<Slot<L>>,
+    /// The queue of each CPU, or [`NO_QUEUE`].
+    queue_of: Vec<AtomicU32>,
+    /// CPUs that have nothing to run and would take any unit. Who takes a CPU out tells it to pick.
+    pub(crate) idle: AtomicCpuMask,
+    /// Queues that have a ready unit which may go elsewhere.
+    waiting: AtomicCpuMask,
+    payload: PhantomData<fn() -> T>,
+}
+
+const NO_QUEUE: u32 = u32::MAX;
+/// How soon an idle CPU tries again to lock a queue that has work for it.
+const RETRY: u64 = 50_000;
+/// Most queues that a CPU tries to take from in one pick, when it has something else to run.
+const TRIES: usize = 2;
+/// Most waiting units for which a CPU looks for an idle one, in one pick.
+const OFFERS: usize = 4;
+
+/// Result of looking for a better unit in other queues.
+enum Search {
+    /// It is in this CPU's queue now.
+    Taken(u32),
+    /// There is none, or none that may be had; whether another CPU's lock was in the way.
+    Nothing { busy: bool },
+}
+
+impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
+    /// Queues for CPUs 0 to `cpus` − 1 (at most [`MAX_CPUS`]), none of which is served yet: CPUs join by
+    /// [`crate::Pools::add_cpu`]. `make_lock` puts a queue into a lock.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn new(cpus: usize, make_lock: impl Fn(Queue<T>) -> L) -> Result<Self, OutOfMemory> {
+        let cpus = cpus.min(MAX_CPUS);
+        let mut queues = Vec::new();
+        let mut queue_of = Vec::new();
+        queues.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
+        queue_of.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
+        for index in 0..cpus {
+            queues.push(Slot {
+                lock: make_lock(Queue::new(index)),
+                tag: AtomicU64::new(0),
+                weight: AtomicU32::new(0),
+                units: AtomicUsize::new(0),
+            });
+            queue_of.push(AtomicU32::new(NO_QUEUE));
+        }
+        Ok(Self {
+            queues,
+            queue_of,
+            idle: AtomicCpuMask::new(),
+            waiting: AtomicCpuMask::new(),
+            payload: PhantomData,
+        })
+    }
+
+    /// Makes a unit runnable or not, as `runs` says, which is asked under the lock of the unit's queue: whoever changes
+    /// something that `runs` looks at calls this afterwards, and the last one leaves the unit as it should be. Returns
+    /// the CPU that should pick, if any.
+    #[must_use]
+    pub fn update(&self, unit: &Unit, now: u64, runs: impl FnOnce() -> bool) -> Option<usize> {
+        let (mut queue, slot) = self.lock_unit(unit)?;
+        if runs() {
+            queue.charge_all(now);
+            if !queue.wake(slot) {
+                return None;
+            }
+            if let Some(entry) = queue.units.get(slot) {
+                entry.payload.share().note_awake();
+            }
+            self.publish(&queue);
+            self.cpu_for(&queue, slot, now)
+        } else {
+            let (was_awake, ran_on) = queue.sleep(slot, now);
+            if was_awake {
+                if let Some(entry) = queue.units.get(slot) {
+                    entry.payload.share().note_asleep();
+                }
+                self.publish(&queue);
+            }
+            ran_on
+        }
+    }
+
+    /// Lets the other runnable units go before the running one, once. Its CPU has to pick.
+    pub fn yield_now(&self, unit: &Unit) {
+        if let Some((mut queue, slot)) = self.lock_unit(unit)
+            && let Some(entry) = queue.units.get_mut(slot)
+            && matches!(entry.state, State::Running(_))
+        {
+            entry.yielded = true;
+        }
+    }
+
+    /// Notes that `cpu` has saved the unit's registers and has them no more. Returns another CPU that should pick.
+    #[must_use]
+    pub fn release(&self, unit: &Unit, now: u64) -> Option<usize> {
+        if !unit.unload() {
+            return None;
+        }
+        let (queue, slot) = self.lock_unit(unit)?;
+        queue
+            .units
+            .get(slot)
+            .filter(|entry| entry.state == State::Ready)?;
+        self.cpu_for(&queue, slot, now)
+    }
+
+    /// Nanoseconds for which the unit has run until `now`.
+    pub fn run_time(&self, unit: &Unit, now: u64) -> u64 {
+        let Some((mut queue, slot)) = self.lock_unit(unit) else {
+            return 0;
+        };
+        if let Some(State::Running(cpu)) = queue.units.get(slot).map(|entry| entry.state) {
+            queue.charge(cpu, now);
+        }
+        queue.units.get(slot).map_or(0, |entry| entry.run_time)
+    }
+
+    /// Decides what `cpu`, which has `loaded` loaded, runs from `now` on. A CPU that is in no pool idles.
+    pub fn pick(&self, cpu: usize, loaded: Option<&Unit>, now: u64) -> Pick<T> {
+        self.idle.remove(cpu);
+        let Some(mut queue) = self.lock_queue_of(cpu) else {
+            return Pick {
+                next: loaded.map_or(Next::Idle, |_| Next::Unload),
+                until: None,
+                kick: CpuMask::EMPTY,
+            };
+        };
+        queue.charge(cpu, now);
+        queue.unpark(now);
+        let mut retry = None;
+        let choice = loop {
+            let mut choice = queue.choose(cpu, now);
+            if choice.slot.is_some_and(|slot| !queue.has_budget(slot, now)) {
+                continue;
+            }
+            if choice.open && (choice.slot.is_some() || queue.policy.is_vacant()) {
+                match self.search(&mut queue, cpu, choice.slot, now) {
+                    Search::Taken(slot) => {
+                        if !queue.has_budget(slot, now) {
+                            continue;
+                        }
+                        choice.slot = Some(slot);
+                    }
+                    Search::Nothing { busy } if choice.slot.is_none() => {
+                        if busy {
+                            retry = Some(now.saturating_add(RETRY));
+                        }
+                        // Say so, and look again: who brings work from now on sees it, or is seen.
+                        self.idle.insert(cpu);
+                        if let Search::Taken(slot) = self.search(&mut queue, cpu, None, now) {
+                            self.idle.remove(cpu);
+                            if !queue.has_budget(slot, now) {
+                                continue;
+                            }
+                            choice.slot = Some(slot);
+                        }
+                    }
+                    Search::Nothing { .. } => {}
+                }
+            }
+            break choice;
+        };
+        let until = queue.start(cpu, choice.slot, choice.open, now);
+        let until = earlier(earlier(until, queue.next_unpark()), retry);
+        self.publish(&queue);
+        let next = match (choice.slot.and_then(|slot| queue.units.get(slot)), loaded) {
+            (Some(entry), Some(loaded)) if core::ptr::eq(entry.payload.unit(), loaded) => {
+                Next::Stay
+            }
+            (Some(entry), _) => Next::Switch(entry.payload.clone()),
+            (None, Some(loaded))
+                if loaded.is_wanted()
+                    || loaded
+                        .place()
+                        .is_none_or(|place| place.queue != queue.index) =>
+            {
+                Next::Unload
+            }
+            (None, _) => Next::Idle,
+        };
+        let mut kick = CpuMask::EMPTY;
+        for slot in queue.units.ready.iter().take(OFFERS) {
+            if let Some(idle) = self.idle_cpu_for(&queue, *slot) {
+                kick.insert(idle);
+            }
+        }
+        Pick { next, until, kick }
+    }
+
+    /// Looks for a unit in other queues that `cpu` should run rather than `candidate` of its own, and takes it.
+    fn search(&self, queue: &mut Queue<T>, cpu: usize, candidate: Option<u32>, now: u64) -> Search {
+        let mut busy = false;
+        let mut left = self.waiting.load().and(queue.peers);
+        left.remove(queue.index);
+        let own = candidate.and_then(|slot| queue.units.get(slot));
+        let own = own.map(|entry| (entry.tag, entry.weight()));
+        if own.is_some() && queue.policy.kind() != Kind::Credit2 {
+            return Search::Nothing { busy };
+        }
+        let mut tries = if own.is_some() { TRIES } else { usize::MAX };
+        // The most deserving first.
+        while let Some((index, tag, weight)) = self.most_deserving(left) {
+            left.remove(index);
+            if let (Some((own_tag, own_weight)), Some(slot)) = (own, candidate) {
+                let owed = lead(own_tag, tag);
+                if real_time(owed, weight) <= MIGRATE_RESIST {
+                    let bound = virtual_time(MAX_LAG, own_weight)
+                        .saturating_add(virtual_time(MAX_LEAD, weight));
+                    if -owed > bound {
+                        self.forgive(queue, cpu, slot, index, bound, now);
+                    }
+                    break;
+                }
+            }
+            if tries == 0 {
+                break;
+            }
+            tries -= 1;
+            match self.steal(queue, cpu, index, own.map(|(tag, _)| tag), now) {
+                Some(Search::Taken(slot)) => return Search::Taken(slot),
+                Some(Search::Nothing { .. }) => busy = true,
+                None => {}
+            }
+        }
+        Search::Nothing { busy }
+    }
+
+    /// Of the queues in `among`, the one whose waiting unit has had least.
+    fn most_deserving(&self, among: CpuMask) -> Option<(usize, u64, u32)> {
+        among
+            .iter()
+            .filter_map(|index| {
+                let slot = self.queues.get(index)?;
+                let tag = slot.tag.load(Ordering::Relaxed);
+                let weight = slot.weight.load(Ordering::Relaxed);
+                Some((index, tag, weight))
+            })
+            .reduce(|best, other| {
+                if lead(other.1, best.1) < 0 {
+                    other
+                } else {
+                    best
+                }
+            })
+    }
+
+    /// Takes a unit that `cpu` may run out of queue `index`. `None` if there is none; nothing taken if it is locked.
+    fn steal(
+        &self,
+        queue: &mut Queue<T>,
+        cpu: usize,
+        index: usize,
+        own_tag: Option<u64>,
+        now: u64,
+    ) -> Option<Search> {
+        let locked = Search::Nothing { busy: true };
+        let Some(mut victim) = self.queues.get(index)?.lock.try_lock() else {
+            return Some(locked);
+        };
+        let slot = victim.first_to_leave(cpu, own_tag.is_some())?;
+        let entry = victim.units.get(slot)?;
+        // What the hint promised may be gone.
+        if own_tag
+            .is_some_and(|own| real_time(lead(own, entry.tag), entry.weight()) <= MIGRATE_RESIST)
+        {
+            return None;
+        }
+        let slot = self.transfer(&mut victim, slot, queue, now).ok()?;
+        self.publish(&victim);
+        Some(Search::Taken(slot))
+    }
+
+    /// `slot` is what `cpu` wants to run, and lags so far behind what waits in queue `index` that it is not
+    /// owed all that: its weight is more than a CPU's worth. Moves it up, if the other competes for this CPU.
+    fn forgive(
+        &self,
+        queue: &mut Queue<T>,
+        cpu: usize,
+        slot: u32,
+        index: usize,
+        bound: i64,
+        now: u64,
+    ) {
+        let Some(runner) = queue.runner_mut(cpu) else {
+            return;
+        };
+        if now < runner.checked.saturating_add(BALANCE_PERIOD / 2) {
+            return;
+        }
+        runner.checked = now;
+        let Some(victim) = self.queues.get(index).and_then(|slot| slot.lock.try_lock()) else {
+            return;
+        };
+        let tag = victim
+            .first_to_leave(cpu, false)
+            .and_then(|slot| victim.units.get(slot))
+            .map(|entry| entry.tag);
+        if let Some(tag) = tag {
+            Credit2::forgive(&mut queue.units, slot, tag, bound);
+        }
+    }
+
+    /// Moves a unit from one locked queue to another. A running one is ready then, and the CPU that ran it has to
+    /// pick.
+    pub(crate) fn transfer(
+        &self,
+        from: &mut Queue<T>,
+        slot: u32,
+        to: &mut Queue<T>,
+        now: u64,
+    ) -> Result<u32, OutOfMemory> {
+        to.reserve()?;
+        let (mut entry, _) = from.take(slot, now).ok_or(OutOfMemory)?;
+        if from.policy.kind() != to.policy.kind() {
+            entry.placed = false;
+        }
+        let payload = entry.payload.clone();
+        let slot = to.insert(entry)?;
+        payload.unit().set_place(Some(Place {
+            queue: to.index,
+            slot,
+        }));
+        self.note_len(from);
+        self.note_len(to);
+        Ok(slot)
+    }
+
+    /// The CPU that should pick because `slot` is ready: an idle one if any, else one of the queue that it may preempt.
+    pub(crate) fn cpu_for(&self, queue: &Queue<T>, slot: u32, now: u64) -> Option<usize> {
+        self.idle_cpu_for(queue, slot).or_else(|| {
+            queue
+                .policy
+                .disturbs(&queue.units, &queue.runners, slot, now)
+        })
+    }
+
+    /// An idle CPU for a ready unit, which is marked as not idle any more: where its registers are, then in its
+    /// queue, then where it likes to be, then anywhere.
+    fn idle_cpu_for(&self, queue: &Queue<T>, slot: u32) -> Option<usize> {
+        if !queue.policy.may_leave(slot) {
+            return None;
+        }
+        let entry = queue.units.get(slot)?;
+        let allowed = entry.allowed(&queue.units.pool);
+        let idle = self.idle.load().and(allowed);
+        if idle.is_empty() {
+            return None;
+        }
+        let preferred = entry.preferred(allowed);
+        let unit = entry.payload.unit();
+        if let Some(on) = unit.loaded_on() {
+            if idle.contains(on) && preferred.contains(on) && self.idle.remove(on) {
+                return Some(on);
+            }
+            if !unit.may_run_on(MAX_CPUS) {
+                // Nobody else can take it yet: whoever has its registers offers it when it has saved them. If that is
+                // an idle CPU that it does not like to run on, it has nothing better to do.
+                return (idle.contains(on) && self.idle.remove(on)).then_some(on);
+            }
+        }
+        let own = queue.units.cpus;
+        let liked = preferred.and(idle);
+        let by_choice = [liked.and(own), liked, idle.and(own), idle];
+        by_choice
+            .iter()
+            .flat_map(CpuMask::iter)
+            .find(|cpu| self.idle.remove(*cpu))
+    }
+
+    /// Tells the others what is in a queue, after a change and before its lock is given back.
+    pub(crate) fn publish(&self, queue: &Queue<T>) {
+        let Some(slot) = self.queues.get(queue.index) else {
+            return;
+        };
+        match queue.offer() {
+            Some((tag, weight)) => {
+                // Hints: who acts on them looks again under the lock.
+                slot.tag.store(tag, Ordering::Relaxed);
+                slot.weight.store(weight, Ordering::Relaxed);
+                if !self.waiting.contains(queue.index) {
+                    self.waiting.insert(queue.index);
+                }
+            }
+            None => {
+                self.waiting.remove(queue.index);
+            }
+        }
+    }
+
+    pub(crate) fn note_len(&self, queue: &Queue<T>) {
+        if let Some(slot) = self.queues.get(queue.index) {
+            slot.units.store(queue.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Number of units in queue `index`, as it was last.
+    pub(crate) fn len_of(&self, index: usize) -> usize {
+        self.queues
+            .get(index)
+            .map_or(usize::MAX, |slot| slot.units.load(Ordering::Relaxed))
+    }
+
+    /// Number of queues.
+    pub(crate) fn queue_count(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// Queue `index`, locked.
+    pub(crate) fn lock_queue(&self, index: usize) -> Option<L::Guard<'_>> {
+        Some(self.queues.get(index)?.lock.lock())
+    }
+
+    /// Queue `index`, if nobody has it locked.
+    pub(crate) fn try_lock_queue(&self, index: usize) -> Option<L::Guard<'_>> {
+        self.queues.get(index)?.lock.try_lock()
+    }
+
+    /// The queue that serves `cpu`, as it was last.
+    pub(crate) fn queue_index_of(&self, cpu: usize) -> Option<usize> {
+        let index = self.queue_of.get(cpu)?.load(Ordering::Acquire);
+        (index != NO_QUEUE).then_some(index as usize)
+    }
+
+    pub(crate) fn set_queue_of(&self, cpu: usize, index: Option<usize>) {
+        if let Some(queue_of) = self.queue_of.get(cpu) {
+            let index = index.map_or(NO_QUEUE, |index| index as u32);
+            queue_of.store(index, Ordering::Release);
+        }
+    }
+
+    /// The queue that serves `cpu`, locked.
+    fn lock_queue_of(&self, cpu: usize) -> Option<L::Guard<'_>> {
+        loop {
+            let index = self.queue_index_of(cpu)?;
+            let queue = self.lock_queue(index)?;
+            if queue.units.cpus.contains(cpu) {
+                return Some(queue);
+            }
+            // It left while this CPU waited for the lock.
+            if self.queue_index_of(cpu) == Some(index) {
+                return None;
+            }
+        }
+    }
+
+    /// The queue that a unit is in, locked, and its slot there.
+    pub(crate) fn lock_unit(&self, unit: &Unit) -> Option<(L::Guard<'_>, u32)> {
+        loop {
+            let place = unit.place()?;
+            let queue = self.lock_queue(place.queue)?;
+            // It moves only under this lock.
+            if unit.place() == Some(place) {
+                return Some((queue, place.slot));
+            }
+        }
+    }
+}
