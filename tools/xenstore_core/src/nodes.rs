@@ -1,0 +1,470 @@
+//! Nodes: looked up with the rights of who asks, made, changed, removed; in the store itself or in a transaction.
+
+use std::sync::Arc;
+
+use crate::Error;
+use crate::connection::Cause;
+use crate::event::{ConnectionId, DomainId};
+use crate::fire::Change;
+use crate::path;
+use crate::permissions::{Access, Permissions, Subject};
+use crate::quota::Quota;
+use crate::store::Store;
+use crate::transaction::{ACCESS_MEMORY, Fire, Transaction};
+use crate::tree::{self, Node, Tree};
+
+/// Who asks for something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker {
+    pub(crate) connection: ConnectionId,
+    pub(crate) subject: Subject,
+    /// Its request, if it is to wait for the events that it causes.
+    pub(crate) cause: Cause,
+}
+
+impl Store {
+    /// The tree that a request sees.
+    pub(crate) fn view<'a>(&'a self, transaction: &'a Option<Transaction>) -> &'a Tree {
+        transaction
+            .as_ref()
+            .map_or(&self.tree, |transaction| &transaction.tree)
+    }
+
+    /// Remembers that a transaction used a node; refuses when it uses too many.
+    pub(crate) fn see(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        children: bool,
+    ) -> Result<(), Error> {
+        let Some(open) = transaction else {
+            return Ok(());
+        };
+        if !open.seen.contains_key(path) {
+            let domain = asker.subject.domain;
+            let memory = ACCESS_MEMORY + path.len() as u64;
+            let limit = u64::from(self.limit(domain, Quota::TransactionNodes));
+            let refused = if asker.subject.privileged {
+                None
+            } else if limit != 0 && open.touched() >= limit {
+                Some(Error::Enospc)
+            } else {
+                self.memory_left(domain, memory).err()
+            };
+            if let Some(error) = refused {
+                open.failed = true;
+                return Err(error);
+            }
+            open.memory += memory;
+            self.charge(domain, 0, memory as i64);
+        }
+        let node = open.tree.get(path, &self.work).cloned();
+        open.see(path, node.as_ref(), children);
+        Ok(())
+    }
+
+    /// Whether a domain may use so much more memory for anything but nodes.
+    pub(crate) fn memory_left(&self, domain: DomainId, more: u64) -> Result<(), Error> {
+        let limit = u64::from(self.limit(domain, Quota::Memory));
+        let used = self.domains.get(domain).map_or(0, |d| d.usage.memory);
+        if domain != crate::DOMAIN_0 && limit != 0 && used + more > limit {
+            return Err(Error::Enomem);
+        }
+        Ok(())
+    }
+
+    /// Looks a node up for `need`. What is not there is ENOENT only to those who may do as much to the nearest node above.
+    pub(crate) fn find(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        need: Access,
+    ) -> Result<Arc<Node>, Error> {
+        self.see(asker, transaction, path, false)?;
+        if let Some(node) = self.view(transaction).get(path, &self.work) {
+            let access = self.access(&node.permissions, asker.subject);
+            return if access.allows(need) {
+                Ok(node.clone())
+            } else {
+                Err(Error::Eacces)
+            };
+        }
+        let nearest = self.see_above(asker, transaction, path)?;
+        if self
+            .access(&nearest.permissions, asker.subject)
+            .allows(need)
+        {
+            Err(Error::Enoent)
+        } else {
+            Err(Error::Eacces)
+        }
+    }
+
+    /// Remembers all that is used to know that a path is not there; answers the nearest node above.
+    fn see_above(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+    ) -> Result<Arc<Node>, Error> {
+        let mut above = path;
+        loop {
+            above = path::parent(above);
+            self.see(asker, transaction, above, false)?;
+            if let Some(node) = self.view(transaction).get(above, &self.work) {
+                return Ok(node.clone());
+            }
+            if above == "/" {
+                return Err(Error::Eio);
+            }
+        }
+    }
+
+    /// Gives a node that is there another value or other permissions, or puts a new one below a parent that is there.
+    pub(crate) fn put(
+        &mut self,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        data: Arc<[u8]>,
+        permissions: Arc<Permissions>,
+        writer: DomainId,
+    ) {
+        let generation = self.next_generation();
+        let main = transaction.is_none();
+        let tree = match transaction {
+            Some(transaction) => &mut transaction.tree,
+            None => &mut self.tree,
+        };
+        let owner = permissions.owner();
+        if main {
+            self.journal
+                .node(path, &data, &permissions, writer, generation);
+            self.changes += 1;
+        }
+        if let Some(node) = tree.get_mut(path, &self.work) {
+            let (old_owner, old_memory) = (node.owner(), node.memory(path.len()));
+            node.data = data;
+            node.permissions = permissions;
+            node.content_generation = generation;
+            node.writer = writer;
+            let memory = node.memory(path.len()) as i64;
+            if owner == old_owner {
+                self.account(transaction, owner, 0, memory - old_memory as i64);
+            } else {
+                self.account(transaction, old_owner, -1, -(old_memory as i64));
+                self.account(transaction, owner, 1, memory);
+            }
+            return;
+        }
+        let node = Node::new(data, permissions, generation, writer);
+        let memory = node.memory(path.len()) as i64;
+        if !tree.insert(path, node, generation, writer, &self.work) {
+            return;
+        }
+        let parent = tree
+            .get(path::parent(path), &self.work)
+            .map(|parent| parent.owner());
+        self.node_count += u64::from(main);
+        self.account(transaction, owner, 1, memory);
+        if let Some(parent) = parent.filter(|_| !path.starts_with('@') && path != "/") {
+            let name = i64::from(tree::name_bytes(path::last_name(path)));
+            self.account(transaction, parent, 0, name);
+        }
+    }
+
+    /// Takes a node out, with all below it, from the tree and the accounts.
+    pub(crate) fn take(
+        &mut self,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        writer: DomainId,
+    ) -> Option<Arc<Node>> {
+        let generation = self.next_generation();
+        let main = transaction.is_none();
+        let tree = match transaction {
+            Some(transaction) => &mut transaction.tree,
+            None => &mut self.tree,
+        };
+        let removed = tree.remove(path, generation, writer, &self.work)?;
+        let parent = tree
+            .get(path::parent(path), &self.work)
+            .map(|parent| parent.owner());
+        if let Some(parent) = parent {
+            let name = i64::from(tree::name_bytes(path::last_name(path)));
+            self.account(transaction, parent, 0, -name);
+        }
+        let mut count = 0;
+        let mut freed = Vec::new();
+        tree::walk(path, &removed, &mut |path, node| {
+            count += 1;
+            freed.push((node.owner(), node.memory(path.len()) as i64));
+        });
+        self.work.add(count);
+        for (owner, memory) in freed {
+            self.account(transaction, owner, -1, -memory);
+        }
+        if main {
+            self.journal.remove(path, writer, generation);
+            self.node_count -= count;
+            self.changes += count;
+        }
+        Some(removed)
+    }
+
+    /// WRITE and MKDIR: the node gets the value, and is made if it is not there, with all that is missing above it.
+    pub(crate) fn write(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        data: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        match self.find(asker, transaction, path, Access::WRITE) {
+            Ok(node) => match data {
+                Some(data) => self.overwrite(asker, transaction, path, node, data),
+                None => Ok(()),
+            },
+            Err(Error::Enoent) => self.create(asker, transaction, path, data.unwrap_or_default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn overwrite(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        node: Arc<Node>,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        let more = data.len() as i64 - node.data.len() as i64;
+        let size = node.size().saturating_add_signed(more);
+        self.size_allowed(asker.subject, size)?;
+        self.may_own(transaction, asker.subject, node.owner(), 0, more)?;
+        let permissions = node.permissions.clone();
+        // Not shared while it is changed.
+        drop(node);
+        self.keep_private(asker, transaction, data.len())?;
+        self.changed(
+            asker,
+            transaction,
+            path,
+            Some(Fire::Above),
+            Some(&permissions),
+        );
+        self.put(
+            transaction,
+            path,
+            data.into(),
+            permissions.clone(),
+            asker.subject.domain,
+        );
+        if transaction.is_none() {
+            self.fire_changed(path, [Some(&permissions), None], asker.cause);
+        }
+        Ok(())
+    }
+
+    /// Charges a transaction for what it keeps of its own.
+    fn keep_private(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        bytes: usize,
+    ) -> Result<(), Error> {
+        if let Some(transaction) = transaction {
+            let domain = asker.subject.domain;
+            self.memory_left(domain, bytes as u64)?;
+            transaction.memory += bytes as u64;
+            self.charge(domain, 0, bytes as i64);
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        let subject = asker.subject;
+        let (above, nearest) = self.view(transaction).nearest(path, &self.work);
+        let nearest = nearest.clone();
+        let mut missing = Vec::new();
+        let mut next = path;
+        while next != above {
+            missing.push(next);
+            next = path::parent(next);
+        }
+        missing.reverse();
+        let generation = self.generation;
+        let permissions = nearest
+            .permissions
+            .inherited(subject, generation, |domain| self.domains.since(domain));
+        let entries = permissions.entries.len();
+
+        // Everything is checked before anything is changed.
+        let names = |path: &&str| tree::name_bytes(path::last_name(path));
+        let first = missing.first().map_or(0, names);
+        self.size_allowed(subject, nearest.size() + u64::from(first))?;
+        let mut memory = 0;
+        for (level, path) in missing.iter().enumerate() {
+            let child = missing.get(level + 1).map_or(0, names);
+            let value = if child == 0 { data.len() } else { 0 };
+            let size = tree::size(entries, value, child);
+            self.size_allowed(subject, size)?;
+            memory += size as i64 + path.len() as i64;
+        }
+        let owner = permissions.owner();
+        self.may_own(transaction, subject, owner, missing.len() as i64, memory)?;
+        self.may_own(transaction, subject, nearest.owner(), 0, i64::from(first))?;
+        drop(nearest);
+        self.keep_private(asker, transaction, data.len())?;
+
+        for new in &missing {
+            let last = *new == path;
+            let value = if last { data.into() } else { Arc::default() };
+            self.changed(asker, transaction, new, last.then_some(Fire::Above), None);
+            self.put(transaction, new, value, permissions.clone(), subject.domain);
+        }
+        if transaction.is_none() {
+            self.fire_changed(path, [Some(&permissions), None], asker.cause);
+        }
+        Ok(())
+    }
+
+    fn changed(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        fire: Option<Fire>,
+        before: Option<&Arc<Permissions>>,
+    ) {
+        // Whoever may change a node could see it; only the quota of nodes can be in the way, and it has been asked.
+        let _ = self.see(asker, transaction, path, false);
+        if let Some(transaction) = transaction {
+            transaction.change(path, fire, before);
+        }
+    }
+
+    /// RM: the node goes, with all below it.
+    pub(crate) fn remove(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+    ) -> Result<(), Error> {
+        match self.find(asker, transaction, path, Access::WRITE) {
+            Ok(_) => {}
+            Err(Error::Enoent) => {
+                let parent = path::parent(path);
+                let there = self.view(transaction).get(parent, &self.work).is_some();
+                return if there { Ok(()) } else { Err(Error::Enoent) };
+            }
+            Err(error) => return Err(error),
+        }
+        if path == "/" {
+            return Err(Error::Einval);
+        }
+        self.see(asker, transaction, path::parent(path), false)?;
+        self.remove_checked(asker, transaction, path)
+    }
+
+    fn remove_checked(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+    ) -> Result<(), Error> {
+        let writer = asker.subject.domain;
+        if transaction.is_some() {
+            let mut gone = Vec::new();
+            if let Some(node) = self.view(transaction).get(path, &self.work) {
+                tree::walk(path, node, &mut |path, node| {
+                    gone.push((path.to_string(), node.permissions.clone()));
+                });
+            }
+            // Children before parents, as their events come.
+            gone.reverse();
+            for (below, _) in &gone {
+                self.see(asker, transaction, below, true)?;
+            }
+            for (below, permissions) in &gone {
+                let fire = if below == path {
+                    Fire::Above
+                } else {
+                    Fire::Exactly
+                };
+                self.changed(asker, transaction, below, Some(fire), Some(permissions));
+            }
+            self.take(transaction, path, writer);
+            return Ok(());
+        }
+        self.remove_now(path, writer, asker.cause);
+        Ok(())
+    }
+
+    /// Takes a node out of the store itself, and tells its watchers.
+    pub(crate) fn remove_now(&mut self, path: &str, writer: DomainId, cause: Cause) {
+        if let Some(removed) = self.take(&mut None, path, writer) {
+            let parent = self
+                .tree
+                .get(path::parent(path), &self.work)
+                .map(|parent| parent.permissions.clone());
+            self.fire_removed(path, &removed, parent.as_ref(), cause);
+        }
+    }
+
+    /// SET_PERMS, when the entries are known to be valid.
+    pub(crate) fn set_permissions(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        permissions: Permissions,
+    ) -> Result<(), Error> {
+        let node = self.find(asker, transaction, path, Access::OWNER)?;
+        let subject = asker.subject;
+        let owner = permissions.owner();
+        if !subject.privileged && owner != node.owner() {
+            return Err(Error::Eperm);
+        }
+        let size = tree::size(permissions.entries.len(), node.data.len(), node.child_bytes);
+        self.size_allowed(subject, size)?;
+        let more = size as i64 - node.size() as i64;
+        self.may_own(transaction, subject, owner, 0, more)?;
+        let (before, data) = (node.permissions.clone(), node.data.clone());
+        drop(node);
+        self.keep_private(asker, transaction, 0)?;
+        let after = Arc::new(permissions);
+        self.changed(asker, transaction, path, Some(Fire::Above), Some(&before));
+        self.put(transaction, path, data, after.clone(), subject.domain);
+        if transaction.is_none() {
+            self.fire_changed(path, [Some(&before), Some(&after)], asker.cause);
+        }
+        Ok(())
+    }
+
+    /// Tells watchers that a node came or changed.
+    fn fire_changed(
+        &mut self,
+        path: &str,
+        [before, after]: [Option<&Arc<Permissions>>; 2],
+        cause: Cause,
+    ) {
+        let parent = self
+            .tree
+            .get(path::parent(path), &self.work)
+            .map(|parent| parent.permissions.clone());
+        self.fire(&Change {
+            path,
+            fire: Fire::Above,
+            readable_by: [before, after, parent.as_ref()],
+            cause,
+        });
+    }
+}
