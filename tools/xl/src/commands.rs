@@ -1,0 +1,78 @@
+//! The list of commands, and those that are about it.
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::command::{Entry, Run, entry, whole};
+use crate::context::{Context, Outcome};
+use crate::{
+    console, create, destroy, identity, info, list, memory, messages, monitor, pause, shutdown,
+    vcpus,
+};
+
+/// All commands, in the order in which help lists them.
+pub(crate) const ALL: &[Entry] = &[
+    entry::<create::Create>(),
+    entry::<list::List>(),
+    entry::<destroy::Destroy>(),
+    entry::<shutdown::Shutdown>(),
+    entry::<shutdown::Reboot>(),
+    entry::<pause::Pause>(),
+    entry::<pause::Unpause>(),
+    entry::<console::Console>(),
+    entry::<memory::MemSet>(),
+    entry::<memory::MemMax>(),
+    entry::<vcpus::VcpuList>(),
+    entry::<vcpus::VcpuSet>(),
+    entry::<vcpus::VcpuPin>(),
+    entry::<list::VmList>(),
+    entry::<info::Info>(),
+    entry::<identity::DomId>(),
+    entry::<identity::DomName>(),
+    entry::<identity::Rename>(),
+    entry::<messages::Trigger>(),
+    entry::<messages::Sysrq>(),
+    entry::<messages::DebugKeys>(),
+    entry::<messages::Dmesg>(),
+    entry::<list::Uptime>(),
+    entry::<list::Claims>(),
+    entry::<monitor::Monitor>(),
+    entry::<monitor::Reconcile>(),
+    entry::<Completions>(),
+    entry::<ManualPages>(),
+];
+
+/// Prints a shell's completions.
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// bash, elvish, fish, powershell or zsh
+    shell: Shell,
+}
+
+impl Run for Completions {
+    const NAME: &'static str = "completions";
+    const ABOUT: &'static str = "Print completions for a shell";
+
+    fn run(self, _: &Context) -> Outcome {
+        clap_complete::generate(self.shell, &mut whole(), "xl", &mut std::io::stdout());
+        Ok(())
+    }
+}
+
+/// Writes manual pages.
+#[derive(Args, Debug)]
+pub(crate) struct ManualPages {
+    /// Where to, one page for each command
+    directory: std::path::PathBuf,
+}
+
+impl Run for ManualPages {
+    const NAME: &'static str = "manual-pages";
+    const ABOUT: &'static str = "Write manual pages into a directory";
+
+    fn run(self, _: &Context) -> Outcome {
+        std::fs::create_dir_all(&self.directory)?;
+        clap_mangen::generate_to(whole(), &self.directory)?;
+        Ok(())
+    }
+}

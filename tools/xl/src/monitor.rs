@@ -1,0 +1,379 @@
+//! What follows when domains stop: one program looks after all of them.
+//!
+//! It keeps nothing of its own: which domains there are is the hypervisor's knowledge, and what is to be done is in
+//! their records. So it can be killed and started again at any time, and only one works at a time (a lock).
+//! `xl create` starts it if there is none.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use domain_config::{Action, Uuid};
+use serde_json::json;
+use xen_control::{DomId, DomainInfo, ShutdownReason};
+use xenstore::ClientError;
+
+use crate::command::Run;
+use crate::context::{Context, Failure, Outcome, print_json};
+use crate::record::{self, Record, State, Worker};
+use crate::{create, destroy, dump_core, identity, nodes};
+
+/// The watch that tells of domains that stopped or are gone.
+const RELEASE: &str = "@releaseDomain";
+/// What the watch is called.
+const TOKEN: &str = "monitor";
+/// A domain that reboots again within this time is not made again, as with Xen's `xl`.
+const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// A crash that is not told by xenstored is seen after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Options of `xl monitor`.
+#[derive(Args, Debug)]
+pub(crate) struct Monitor {
+    /// In the background
+    #[arg(long)]
+    background: bool,
+}
+
+impl Run for Monitor {
+    const NAME: &'static str = "monitor";
+    const ABOUT: &'static str = "Look after domains: what follows when they stop";
+
+    fn run(self, context: &Context) -> Outcome {
+        if self.background {
+            return ensure().map_err(Into::into);
+        }
+        let lock = lock_file()?;
+        if lock.try_lock().is_err() {
+            context.detail("there is a monitor already");
+            return Ok(());
+        }
+        // Its own session: it outlives the terminal of whoever made the first domain. If it is a leader already,
+        // there is nothing to do.
+        let _ = rustix::process::setsid();
+        loop {
+            if let Err(failure) = watch(context) {
+                log(&format!("{failure}"));
+                // xenstored may be starting again; the connection is no use any more.
+                std::thread::sleep(Duration::from_secs(1));
+                return again();
+            }
+        }
+    }
+}
+
+/// Becomes a new monitor, with new connections.
+fn again() -> Outcome {
+    use std::os::unix::process::CommandExt;
+    let error = Command::new(std::env::current_exe()?).arg("monitor").exec();
+    Err(error.into())
+}
+
+fn lock_file() -> io::Result<File> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(record::run_file("monitor.lock")?)
+}
+
+/// Starts the monitor if there is none.
+pub(crate) fn ensure() -> io::Result<()> {
+    let lock = lock_file()?;
+    match lock.try_lock() {
+        // Somebody has it.
+        Err(_) => return Ok(()),
+        Ok(()) => lock.unlock()?,
+    }
+    let output = File::options()
+        .create(true)
+        .append(true)
+        .open("/var/log/xen/xl-monitor.log")
+        .map_or_else(|_| Stdio::null(), Stdio::from);
+    Command::new(std::env::current_exe()?)
+        .arg("monitor")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output)
+        .spawn()
+        .map(drop)
+}
+
+fn log(text: &str) {
+    // Nothing can be done if it cannot be written.
+    let _ = writeln!(io::stderr(), "xl monitor: {text}");
+}
+
+/// Looks after domains until the connection ends.
+fn watch(context: &Context) -> Outcome {
+    context.store()?.watch(RELEASE, TOKEN)?;
+    loop {
+        look(context)?;
+        match context.store()?.next_event(Some(LOOK_AGAIN)) {
+            Ok(_) | Err(ClientError::Store(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        while context.store()?.pending_event().is_some() {}
+    }
+}
+
+/// Does what is due for each domain.
+fn look(context: &Context) -> Outcome {
+    let domains = context.control()?.domains()?;
+    for info in &domains {
+        let Some(reason) = info.shutdown.filter(|_| !info.is_dying) else {
+            continue;
+        };
+        let Some(record) = record::of_uuid(Uuid(info.handle)) else {
+            continue;
+        };
+        if record.state != State::Running || record.domain != Some(info.domain) {
+            continue;
+        }
+        let name = record.name.clone();
+        if let Err(failure) = follow(context, info, reason, record) {
+            log(&format!("domain {} ({name}): {failure}", info.domain));
+        }
+    }
+    // Domains that somebody else ended.
+    for record in record::all() {
+        let is_there = domains.iter().any(|info| info.handle == record.uuid.0);
+        if !is_there
+            && !record.worker.is_alive()
+            && let Some(domain) = record.domain
+            && let Err(failure) = destroy::remove(context, domain, record.uuid)
+        {
+            log(&format!("what domain {domain} left: {failure}"));
+        }
+    }
+    Ok(())
+}
+
+/// Does what the configuration says for a domain that stopped.
+fn follow(context: &Context, info: &DomainInfo, reason: ShutdownReason, record: Record) -> Outcome {
+    let config = &record.config;
+    let action = match reason {
+        ShutdownReason::PowerOff => config.on_poweroff,
+        ShutdownReason::Reboot => config.on_reboot,
+        ShutdownReason::Crash | ShutdownReason::Other(_) => config.on_crash,
+        ShutdownReason::Watchdog => config.on_watchdog,
+        ShutdownReason::SoftReset => config.on_soft_reset,
+        // Whoever suspended it goes on with it.
+        ShutdownReason::Suspend => return Ok(()),
+    };
+    log(&format!(
+        "domain {} ({}) stopped: {reason}; {}",
+        info.domain,
+        record.name,
+        action.name()
+    ));
+    match action {
+        Action::Preserve => Ok(()),
+        Action::Destroy => destroy::remove(context, info.domain, record.uuid),
+        Action::Restart => restart(context, info, record),
+        Action::RenameRestart => {
+            rename_away(context, info, &record)?;
+            make_again(context, record)
+        }
+        Action::CoredumpDestroy | Action::CoredumpRestart => {
+            let path = dump_core::automatic_path(&record.name);
+            if let Err(failure) = dump_core::dump(context, info.domain, &path) {
+                log(&format!("its memory is not dumped: {failure}"));
+            }
+            if action == Action::CoredumpDestroy {
+                destroy::remove(context, info.domain, record.uuid)
+            } else {
+                restart(context, info, record)
+            }
+        }
+        Action::SoftReset => Err(Failure::new(
+            "a soft reset is not possible; it stays as it is",
+        )),
+    }
+}
+
+fn restart(context: &Context, info: &DomainInfo, record: Record) -> Outcome {
+    destroy::remove(context, info.domain, record.uuid)?;
+    make_again(context, record)
+}
+
+/// Makes a domain again that was removed.
+fn make_again(context: &Context, record: Record) -> Outcome {
+    let began = Instant::now();
+    if is_too_soon(&record.uuid) {
+        return Err(Failure::new(format!(
+            "it stopped within {} s again, and is not made again",
+            SHORTEST_LIFE.as_secs()
+        )));
+    }
+    let domain = create::create(context, record.config, false)?;
+    context.control()?.unpause(domain)?;
+    log(&format!(
+        "made again as domain {domain} in {} ms",
+        began.elapsed().as_millis()
+    ));
+    Ok(())
+}
+
+/// Whether a domain of this UUID was made again just now; notes that it is now.
+fn is_too_soon(uuid: &Uuid) -> bool {
+    let Ok(path) = record::run_file(&format!("again-{uuid}")) else {
+        return false;
+    };
+    let age = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+    let age = age.ok().and_then(|time| time.elapsed().ok());
+    let _ = std::fs::write(&path, "");
+    age.is_some_and(|age| age < SHORTEST_LIFE)
+}
+
+/// Leaves a stopped domain under another name and UUID.
+fn rename_away(context: &Context, info: &DomainInfo, record: &Record) -> Outcome {
+    let control = context.control()?;
+    let mut random = [0_u8; 16];
+    {
+        use std::io::Read;
+        File::open("/dev/urandom")?.read_exact(&mut random)?;
+    }
+    let uuid = Uuid::random(random);
+    let name = format!("{}-{:x}", record.name, info.domain);
+    control.set_handle(info.domain, uuid.0)?;
+    identity::rename(context, info.domain, Uuid::NIL, &name)?;
+    // It is nobody's to look after from now on; the new domain takes name and UUID.
+    record.remove();
+    let mut requests = nodes::Requests::new();
+    nodes::remove(&mut requests, &format!("/vm/{}", record.uuid));
+    context
+        .store()?
+        .batch(xenstore::TransactionId::NONE, &requests)?;
+    Ok(())
+}
+
+/// Waits until domains have stopped or are gone.
+pub(crate) fn wait_for_end(context: &Context, domains: &[DomId]) -> Outcome {
+    const TOKEN: &str = "wait";
+    let control = context.control()?;
+    let mut left = domains.to_vec();
+    context.store()?.watch(RELEASE, TOKEN)?;
+    while !left.is_empty() {
+        let mut still = Vec::new();
+        for domain in left {
+            let info = control.domain_info(domain)?;
+            // One that stays because of its policy has come to its end as well.
+            let preserved = || {
+                let record = info.and_then(|info| record::of_uuid(Uuid(info.handle)));
+                record.is_none_or(|record| record.config.on_poweroff == Action::Preserve)
+            };
+            let is_over =
+                info.is_none_or(|info| info.is_dying || info.shutdown.is_some() && preserved());
+            if !is_over {
+                still.push(domain);
+            }
+        }
+        left = still;
+        if !left.is_empty() {
+            context.store()?.next_event(Some(Duration::from_secs(1)))?;
+        }
+    }
+    context.store()?.unwatch(RELEASE, TOKEN)?;
+    while context.store()?.pending_event().is_some() {}
+    Ok(())
+}
+
+/// Options of `xl reconcile`.
+#[derive(Args, Debug)]
+pub(crate) struct Reconcile {}
+
+impl Run for Reconcile {
+    const NAME: &'static str = "reconcile";
+    const ABOUT: &'static str = "Clean up what killed commands left";
+
+    fn run(self, context: &Context) -> Outcome {
+        let done = reconcile(context)?;
+        if context.json {
+            print_json(&json!(done));
+        } else {
+            for line in &done {
+                println!("{line}");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes what belongs to no domain and no worker; tells what it was.
+fn reconcile(context: &Context) -> Result<Vec<String>, Failure> {
+    let control = context.control()?;
+    let mut done = Vec::new();
+    for mut record in record::all() {
+        if record.state == State::Building && record.worker.is_alive() {
+            continue;
+        }
+        let domains = control.domains()?;
+        let info = domains.iter().find(|info| info.handle == record.uuid.0);
+        if record.state == State::Running && info.is_some() {
+            continue;
+        }
+        // It may have been killed between the making of the domain and the noting of its number.
+        let domain = info.map(|info| info.domain).or(record.domain);
+        record.worker = Worker::this();
+        match domain {
+            Some(domain) => {
+                destroy::remove(context, domain, record.uuid)?;
+                done.push(format!(
+                    "removed domain {domain} ({}), which was not finished",
+                    record.name
+                ));
+            }
+            None => done.push(format!(
+                "removed the record of {}, of which nothing was made",
+                record.name
+            )),
+        }
+        record.remove();
+    }
+    done.extend(orphans(context)?);
+    let swept = record::sweep();
+    if swept > 0 {
+        done.push(format!("removed {swept} files of no domain"));
+    }
+    Ok(done)
+}
+
+/// Removes nodes of xenstore that belong to domains that do not exist.
+fn orphans(context: &Context) -> Result<Vec<String>, Failure> {
+    let known: Vec<DomId> = context
+        .control()?
+        .domains()?
+        .iter()
+        .map(|info| info.domain)
+        .collect();
+    let mut numbers = Vec::new();
+    for parent in ["/local/domain", "/libxl"] {
+        for child in context.children(parent)? {
+            numbers.extend(child.parse::<DomId>().ok());
+        }
+    }
+    for kind in context.children("/local/domain/0/backend")? {
+        for child in context.children(&format!("/local/domain/0/backend/{kind}"))? {
+            numbers.extend(child.parse::<DomId>().ok());
+        }
+    }
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut done = Vec::new();
+    for domain in numbers {
+        if known.contains(&domain) {
+            continue;
+        }
+        let vm = context.read(&format!("/local/domain/{domain}/vm"))?;
+        let uuid = vm.and_then(|vm| vm.strip_prefix("/vm/")?.parse().ok());
+        destroy::remove(context, domain, uuid.unwrap_or(Uuid::NIL))?;
+        done.push(format!(
+            "removed the nodes of domain {domain}, which does not exist"
+        ));
+    }
+    Ok(done)
+}

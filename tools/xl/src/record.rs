@@ -1,0 +1,310 @@
+//! What is written down of each domain: `/run/xenolith/domains/UUID`, found by name through the link
+//! `/run/xenolith/names/NAME`.
+//!
+//! A record is there from before the domain is until after it is gone. It says who builds the domain, so that
+//! what a killed builder left is known, and its configuration, by which it is made anew when it reboots. Making the
+//! link is what claims the name: of two that want it, one fails. Records change by renaming, all at once.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::path::PathBuf;
+
+use domain_config::{DomainConfig, Source, Uuid};
+use xen_control::DomId;
+
+const DIRECTORY: &str = "/run/xenolith";
+
+/// How far a domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Somebody makes it or ends it.
+    Building,
+    /// It is there.
+    Running,
+}
+
+/// Who works on it: a process, and when it began, since numbers are used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Worker {
+    process: u32,
+    began: u64,
+}
+
+impl Worker {
+    /// This process.
+    pub(crate) fn this() -> Self {
+        let process = std::process::id();
+        Self {
+            process,
+            began: began(process).unwrap_or(0),
+        }
+    }
+
+    /// Whether it still works.
+    pub(crate) fn is_alive(self) -> bool {
+        began(self.process) == Some(self.began)
+    }
+}
+
+/// When a process began, in ticks since boot (`proc(5)`, field 22 of `stat`).
+fn began(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The second field, the name, is in parentheses and may have anything in it.
+    let (_, after) = stat.rsplit_once(") ")?;
+    after.split(' ').nth(19)?.parse().ok()
+}
+
+/// What is written down of a domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) uuid: Uuid,
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) worker: Worker,
+    /// Its number, once it has one.
+    pub(crate) domain: Option<DomId>,
+    /// Its configuration, with everything chosen that its file left open.
+    pub(crate) config: DomainConfig,
+}
+
+fn directory(name: &str) -> PathBuf {
+    PathBuf::from(DIRECTORY).join(name)
+}
+
+fn path(uuid: Uuid) -> PathBuf {
+    directory("domains").join(uuid.to_string())
+}
+
+fn link(name: &str) -> PathBuf {
+    directory("names").join(name)
+}
+
+fn make_directory(name: &str) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory(name))
+}
+
+impl Record {
+    /// Writes it, in place of what was there of this domain.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        let path = path(self.uuid);
+        let partial = path.with_extension(format!("partial-{}", std::process::id()));
+        let write = || {
+            let mut file = match fs::File::create(&partial) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    make_directory("domains")?;
+                    fs::File::create(&partial)?
+                }
+                result => result?,
+            };
+            file.write_all(self.to_text().as_bytes())?;
+            fs::rename(&partial, &path)
+        };
+        write()
+    }
+
+    /// Claims the name, and writes the record.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if another has the name.
+    pub(crate) fn claim(&self) -> io::Result<()> {
+        self.save()?;
+        let result = self.claim_name(&self.name);
+        if result.is_err() {
+            let _ = fs::remove_file(path(self.uuid));
+        }
+        result
+    }
+
+    fn claim_name(&self, name: &str) -> io::Result<()> {
+        let target = format!("../domains/{}", self.uuid);
+        let link = link(name);
+        match symlink(&target, &link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory("names")?;
+                symlink(&target, &link)
+            }
+            // What is there may be left from a domain that is gone.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !link.exists() => {
+                fs::remove_file(&link)?;
+                symlink(&target, &link)
+            }
+            result => result,
+        }
+    }
+
+    /// Gives the domain another name.
+    pub(crate) fn rename(&mut self, name: &str) -> io::Result<()> {
+        self.claim_name(name)?;
+        let old = std::mem::replace(&mut self.name, name.to_owned());
+        self.config.name = name.to_owned();
+        self.save()?;
+        fs::remove_file(link(&old))
+    }
+
+    /// Forgets the domain, and gives up its name.
+    pub(crate) fn remove(&self) {
+        let link = link(&self.name);
+        let own = format!("../domains/{}", self.uuid);
+        // What fails here is found by `xl reconcile`.
+        if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == own.as_str()) {
+            let _ = fs::remove_file(link);
+        }
+        let _ = fs::remove_file(path(self.uuid));
+    }
+
+    fn to_text(&self) -> String {
+        let state = match self.state {
+            State::Building => "building",
+            State::Running => "running",
+        };
+        let domain = self
+            .domain
+            .map_or_else(|| "-".to_owned(), |domain| domain.to_string());
+        format!(
+            "# xenolith domain 1\n# {} {state} {domain} {} {} {}\n{}",
+            self.uuid,
+            self.worker.process,
+            self.worker.began,
+            self.name,
+            self.config.to_text()
+        )
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let facts = text
+            .strip_prefix("# xenolith domain 1\n# ")?
+            .lines()
+            .next()?;
+        let mut words = facts.splitn(6, ' ');
+        let uuid = words.next()?.parse().ok()?;
+        let state = match words.next()? {
+            "building" => State::Building,
+            "running" => State::Running,
+            _ => return None,
+        };
+        let domain = match words.next()? {
+            "-" => None,
+            number => Some(number.parse().ok()?),
+        };
+        let process = words.next()?.parse().ok()?;
+        let began = words.next()?.parse().ok()?;
+        let name = words.next()?.to_owned();
+        let source = Source {
+            name: "record",
+            text,
+        };
+        let config = domain_config::parse(&[source]).ok()?.config;
+        Some(Self {
+            uuid,
+            name,
+            state,
+            worker: Worker { process, began },
+            domain,
+            config,
+        })
+    }
+}
+
+/// The record of a domain, by its UUID.
+pub(crate) fn of_uuid(uuid: Uuid) -> Option<Record> {
+    Record::from_text(&fs::read_to_string(path(uuid)).ok()?)
+}
+
+/// The record of a domain, by its name.
+pub(crate) fn of_name(name: &str) -> Option<Record> {
+    if name.contains('/') {
+        return None;
+    }
+    Record::from_text(&fs::read_to_string(link(name)).ok()?)
+}
+
+/// All records.
+pub(crate) fn all() -> Vec<Record> {
+    let entries = fs::read_dir(directory("domains"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| Record::from_text(&fs::read_to_string(entry.path()).ok()?))
+        .collect()
+}
+
+/// Removes links to no record, and records that were never finished. Gives how many.
+pub(crate) fn sweep() -> usize {
+    let mut count = 0;
+    let entries = |name| {
+        fs::read_dir(directory(name))
+            .into_iter()
+            .flatten()
+            .flatten()
+    };
+    for entry in entries("names") {
+        if !entry.path().exists() && fs::remove_file(entry.path()).is_ok() {
+            count += 1;
+        }
+    }
+    for entry in entries("domains") {
+        let path = entry.path();
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().into_owned());
+        let writer = extension
+            .as_deref()
+            .and_then(|extension| extension.strip_prefix("partial-")?.parse().ok());
+        if let Some(writer) = writer
+            && began(writer).is_none()
+            && fs::remove_file(&path).is_ok()
+        {
+            count += 1;
+        }
+    }
+    count
+}
+
+/// A file of the run-time directory.
+pub(crate) fn run_file(name: &str) -> io::Result<PathBuf> {
+    make_directory("")?;
+    Ok(directory(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Record, State, Worker};
+    use domain_config::{DomainConfig, Uuid};
+
+    #[test]
+    fn text() {
+        let mut config = DomainConfig::new("web1");
+        config.memory = 64;
+        config.maxmem = 64;
+        let record = Record {
+            uuid: Uuid([7; 16]),
+            name: "web1--incoming".to_owned(),
+            state: State::Building,
+            worker: Worker::this(),
+            domain: Some(5),
+            config,
+        };
+        assert_eq!(Record::from_text(&record.to_text()), Some(record.clone()));
+        assert!(record.worker.is_alive());
+        assert!(
+            !Worker {
+                process: std::process::id(),
+                began: 1
+            }
+            .is_alive()
+        );
+        for damaged in [
+            "",
+            "# xenolith domain 1\n",
+            "# xenolith domain 1\n# x building - 1 1 n\n",
+        ] {
+            assert_eq!(Record::from_text(damaged), None);
+        }
+    }
+}
