@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::offset_of;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use pv_layout::{DomainPages, Layout, Request, Role, StartInfoContent};
 use xen_abi::DomId;
 use xen_abi::arch_x86::{FLAT_RING3_CS64, FLAT_RING3_SS64};
 use xen_abi::grant_table::{GNTTAB_RESERVED_CONSOLE, GNTTAB_RESERVED_XENSTORE};
+use xen_abi::shared_info::{SharedInfo, VcpuInfo};
 use xen_abi::vcpu_context::{VGCF_IN_KERNEL, VGCF_ONLINE, VcpuGuestContext};
 use xen_control::{EvtchnPort, GrantedFrame};
 use zerocopy::{FromZeros, IntoBytes};
@@ -25,6 +27,8 @@ const LARGE_PAGES: u64 = 512;
 const LARGE_ORDER: u32 = 9;
 /// Interrupts on, and the bit that is always set.
 const RFLAGS: u64 = 1 << 9 | 1 << 1;
+/// vCPUs that have a `vcpu_info` in the shared info page.
+const LEGACY_VCPUS: usize = 32;
 /// What a p2m has for frames that do not exist.
 const INVALID_FRAME: u64 = u64::MAX;
 
@@ -132,7 +136,12 @@ impl BuildPlan {
             ranges.frames().map(frame).collect()
         };
         target.clear(domain, &machine(&self.cleared)?)?;
-        let mapped = target.map(domain, &machine(&self.written)?)?;
+        let shared_info = target.shared_info(domain)?;
+        let mut machine_frames = machine(&self.written)?;
+        let shared_info_at = machine_frames.len() * PAGE;
+        machine_frames.push(shared_info);
+        let mapped = target.map(domain, &machine_frames)?;
+        mask_events(&mapped, shared_info_at);
         let writer = Writer {
             pages: &mapped,
             written: &self.written,
@@ -149,7 +158,6 @@ impl BuildPlan {
         };
         let store = frame_at(self.layout.store)?;
         let console = frame_at(self.layout.console)?;
-        let shared_info = target.shared_info(domain)?;
         let start_info = self.start_info(shared_info, store, console, ports)?;
         writer.write_at(self.layout.start_info, &start_info)?;
         for page in [self.layout.store, self.layout.console]
@@ -365,6 +373,16 @@ impl BuildPlan {
         let [_, _, _, cr3, ..] = &mut context.ctrlreg;
         *cr3 = root << addr::PAGE_SHIFT;
         context
+    }
+}
+
+/// Guests start with events masked, until they have told where these are to be delivered. Only the vCPUs whose
+/// `vcpu_info` is in the shared page from the start; of others the hypervisor takes care when they get one.
+fn mask_events(mapped: &impl GuestPages, shared_info: usize) {
+    let first = offset_of!(SharedInfo, vcpu_info);
+    for vcpu in 0..LEGACY_VCPUS {
+        let at = first + vcpu * size_of::<VcpuInfo>() + offset_of!(VcpuInfo, evtchn_upcall_mask);
+        mapped.write(shared_info + at, &[1]);
     }
 }
 
