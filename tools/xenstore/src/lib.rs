@@ -8,6 +8,7 @@
 //! Source: `public/io/xs_wire.h`, Xen's `docs/misc/xenstore.txt`.
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 mod async_client;
 mod client;
 pub mod commands;

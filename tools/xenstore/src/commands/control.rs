@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use super::arguments::{self, Parsed};
 use super::{Failure, connect, failed};
+use crate::arguments::{self, Parsed};
 use crate::client::Client;
 
 /// Gives xenstored a command.

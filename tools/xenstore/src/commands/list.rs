@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::arguments::Parsed;
 use super::{Failure, connect, escaped, failed};
+use crate::arguments::Parsed;
 use crate::client::Client;
 
 /// The tree below a path, with values.

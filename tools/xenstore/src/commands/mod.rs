@@ -1,7 +1,6 @@
 //! The programs `xenstore-ls`, `-read`, `-write`, `-rm`, `-list`, `-exists`, `-chmod`, `-watch` and `-control`, with the options
 //! that Xen's have.
 
-mod arguments;
 mod chmod;
 mod control;
 mod list;
@@ -12,8 +11,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use arguments::Parsed;
-
+use crate::arguments::{self, Parsed};
 use crate::client::Client;
 use crate::error::ClientError;
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::arguments::Parsed;
 use super::{Failure, connect, escaped, failed, unescaped};
+use crate::arguments::Parsed;
 use crate::client::Transaction;
 use crate::error::ClientError;
 

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use super::arguments::Parsed;
 use super::{Failure, connect, failed};
+use crate::arguments::Parsed;
 
 /// Prints changes.
 pub(super) fn watch(arguments: &Parsed, output: &mut dyn Write) -> Result<ExitCode, Failure> {

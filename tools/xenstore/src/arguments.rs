@@ -2,26 +2,39 @@
 
 /// What was given.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Parsed {
+pub struct Parsed {
     options: Vec<(char, Option<String>)>,
     /// What is no option, in its order.
-    pub(super) words: Vec<String>,
+    pub words: Vec<String>,
 }
 
 impl Parsed {
-    pub(super) fn has(&self, letter: char) -> bool {
+    /// Whether an option was given.
+    pub fn has(&self, letter: char) -> bool {
         self.options.iter().any(|(given, _)| *given == letter)
     }
 
+    /// All values of an option, in their order.
+    pub fn values(&self, letter: char) -> impl Iterator<Item = &str> {
+        self.options
+            .iter()
+            .filter(move |(given, _)| *given == letter)
+            .filter_map(|(_, value)| value.as_deref())
+    }
+
     /// The last value of an option.
-    pub(super) fn value(&self, letter: char) -> Option<&str> {
+    pub fn value(&self, letter: char) -> Option<&str> {
         let mut given = self.options.iter().rev();
         given.find(|(given, _)| *given == letter)?.1.as_deref()
     }
 }
 
-/// Sorts words into options and others. With `leading`, options end at the first word that is none.
-pub(super) fn parse(
+/// Sorts words into options (each with its long name, and whether a value follows) and others. With `leading`, options end at the first word that is none.
+///
+/// # Errors
+///
+/// An option that is not known, or whose value is missing or too much.
+pub fn parse(
     words: &[String],
     known: &[(char, &str, bool)],
     leading: bool,
