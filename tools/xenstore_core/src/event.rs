@@ -48,6 +48,14 @@ pub enum Event<'a> {
     },
     /// The ring's indices are nonsense: what the domain has here is dropped, and it is ignored until introduced again.
     RingFailed(DomainId),
+    /// The domain asked to begin anew, in its ring page's `connection` field: what it has here is dropped, and it is
+    /// served again if it was ignored. The ring's indices are to be set to zero afterwards.
+    Reconnected(DomainId),
+    /// The journal cannot be written, or can be again: until then whatever changes the store is refused with ENOSPC.
+    Storage {
+        /// Whether it cannot.
+        full: bool,
+    },
     /// The domain shut down (or crashed): `@releaseDomain` fires, once until RESUME.
     DomainShutdown(DomainId),
     /// The domain is dying or gone: its nodes and permissions go, `@releaseDomain` fires.

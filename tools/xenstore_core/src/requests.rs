@@ -138,6 +138,9 @@ impl Store {
         if operation.privileged() && !asker.subject.privileged {
             return Err(Error::Eacces);
         }
+        if self.storage_full && operation.changes() {
+            return Err(Error::Enospc);
+        }
         let number = request.header.transaction;
         if number == 0 || operation.ignores_transaction() {
             return self.operate(operation, request, &mut None, host);

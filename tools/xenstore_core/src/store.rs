@@ -88,6 +88,8 @@ pub struct Store {
     pub(crate) now: u64,
     /// The last number of a request with effects.
     pub(crate) last_cause: u64,
+    /// Nothing that changes the store is done, for it would not last.
+    pub(crate) storage_full: bool,
     pub(crate) journal: Journal,
     pub(crate) effects: Vec<Effect>,
     pub(crate) work: Work,
@@ -120,6 +122,7 @@ impl Store {
             introducing: BTreeMap::new(),
             now: 0,
             last_cause: 0,
+            storage_full: false,
             effects: Vec::new(),
             work,
         }
@@ -144,6 +147,8 @@ impl Store {
             Event::RingFailed(domain) => {
                 self.disconnect(ConnectionId::Domain(domain), Reason::RingIndices);
             }
+            Event::Reconnected(domain) => self.clear(ConnectionId::Domain(domain)),
+            Event::Storage { full } => self.storage_full = full,
             Event::DomainShutdown(domain) => self.domain_shut_down(domain),
             Event::DomainGone(domain) => self.domain_gone(domain),
             Event::Received { connection, bytes } => self.received(connection, bytes),

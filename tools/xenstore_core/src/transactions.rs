@@ -115,6 +115,9 @@ impl Store {
         if transaction.failed {
             return Err(Error::Enomem);
         }
+        if self.storage_full && !transaction.changed.is_empty() {
+            return Err(Error::Enospc);
+        }
         self.commit_checked(asker, transaction)?;
         self.publish(asker, transaction);
         Ok(())

@@ -137,6 +137,22 @@ impl Operation {
         )
     }
 
+    /// It changes the store, or is part of what will.
+    pub fn changes(self) -> bool {
+        matches!(
+            self,
+            Operation::Write
+                | Operation::Mkdir
+                | Operation::Rm
+                | Operation::SetPerms
+                | Operation::Introduce
+                | Operation::SetTarget
+                | Operation::TransactionStart
+                | Operation::SetFeature
+                | Operation::SetQuota
+        )
+    }
+
     /// The transaction in its header is ignored.
     pub fn ignores_transaction(self) -> bool {
         matches!(self, Operation::Watch | Operation::Unwatch)
