@@ -37,7 +37,7 @@ const MAX_SLICE: u64 = 4_000_000;
 /// Longest that a CPU runs a unit without looking at other queues.
 pub(crate) const BALANCE_PERIOD: u64 = 20_000_000;
 /// What a unit must be owed to be worth taking from another queue, when the own one has something to run.
-pub(crate) const MIGRATE_RESIST: i64 = 2_000_000;
+pub(crate) const MIGRATE_RESIST: u64 = 2_000_000;
 /// Credit that a unit can save up by sleeping.
 const WAKE_BONUS: u64 = 4_000_000;
 /// Credit that a unit can bring from another queue.
@@ -76,8 +76,18 @@ impl Credit2 {
         }
     }
 
-    /// Moves up everything that lags behind `tag` by more than `bound` says for the lagging unit `slot`, by as much as
-    /// `slot` does. The order among them stays.
+    /// Limits a unit's credit to `credit` nanoseconds, and its debt to [`MAX_LEAD`].
+    pub(crate) fn bound<T: Payload>(&self, entry: &mut Entry<T>, credit: u64) {
+        let weight = entry.weight();
+        let ahead = lead(entry.tag, self.time).clamp(
+            -virtual_time(credit, weight),
+            virtual_time(MAX_LEAD, weight),
+        );
+        entry.tag = self.time.wrapping_add(ahead as u64);
+    }
+
+    /// Moves `slot` up to `bound` behind `tag`, and with it everything that lags further behind than that, by as much
+    /// but not beyond. So those that compete with `slot` keep their distance, and who is owed less than `bound` keeps it.
     pub(crate) fn forgive<T: Payload>(units: &mut Units<T>, slot: u32, tag: u64, bound: i64) {
         let Some(entry) = units.get(slot) else {
             return;
@@ -89,7 +99,7 @@ impl Credit2 {
         let mut slots = core::mem::take(&mut units.ready);
         for other in slots.iter().chain(Some(&slot)) {
             if let Some(entry) = units.get_mut(*other) {
-                let room = lead(tag, entry.tag).clamp(0, by);
+                let room = (lead(tag, entry.tag) - bound).clamp(0, by);
                 entry.tag = entry.tag.wrapping_add(room as u64);
             }
         }
@@ -106,23 +116,20 @@ impl Policy for Credit2 {
             return;
         };
         if !entry.placed {
+            // A little before those that run, which may all be level.
             entry.placed = true;
-            entry.tag = time;
+            let credit = virtual_time(WAKE_BONUS / 4, entry.weight());
+            entry.tag = time.wrapping_sub(credit as u64);
         }
         if is_empty {
             // Nothing here to compare with.
             self.time = entry.tag;
-        } else if arrival != Arrival::Preempted {
-            let weight = entry.weight();
-            let credit = match arrival {
-                Arrival::Moved => MAX_LAG,
-                _ => WAKE_BONUS,
-            };
-            let ahead = lead(entry.tag, time).clamp(
-                -virtual_time(credit, weight),
-                virtual_time(MAX_LEAD, weight),
-            );
-            entry.tag = time.wrapping_add(ahead as u64);
+        } else {
+            match arrival {
+                Arrival::Woken => self.bound(entry, WAKE_BONUS),
+                Arrival::Moved => self.bound(entry, MAX_LAG),
+                Arrival::Preempted => {}
+            }
         }
         units.insert_by_tag(slot);
     }
@@ -150,7 +157,9 @@ impl Policy for Credit2 {
             slot: Some(current),
             open,
         };
-        let over = now >= runner.slice_end;
+        // Its part of the domain's budget is used up: the next part is for another vCPU, if one waits.
+        let spent = entry.grant.is_some_and(|grant| grant.left <= 0);
+        let over = spent || now >= runner.slice_end;
         let Some((slot, other)) = first.and_then(|slot| Some((slot, units.get(slot)?))) else {
             return stay(over || entry.yielded);
         };
@@ -161,7 +170,7 @@ impl Policy for Credit2 {
         if entry.yielded {
             return switch;
         }
-        if now < runner.since.saturating_add(self.rate_limit) {
+        if !spent && now < runner.since.saturating_add(self.rate_limit) {
             return stay(false);
         }
         if over {
@@ -222,6 +231,16 @@ impl Policy for Credit2 {
     }
 
     fn forget(&mut self, _slot: u32) {}
+
+    /// While it is parked its tag is relative to the queue's time, which goes on: it is not owed what its cap keeps from
+    /// it, and vCPUs of one domain keep their order.
+    fn note_parked<T: Payload>(&self, entry: &mut Entry<T>, is_parked: bool) {
+        entry.tag = if is_parked {
+            entry.tag.wrapping_sub(self.time)
+        } else {
+            entry.tag.wrapping_add(self.time)
+        };
+    }
 
     fn disturbs<T: Payload>(
         &self,

@@ -100,6 +100,9 @@ pub(crate) trait Policy {
     /// The unit is in this queue no more.
     fn forget(&mut self, slot: u32);
 
+    /// A unit is kept from running by its cap from now on, or not any more.
+    fn note_parked<T: Payload>(&self, _entry: &mut Entry<T>, _is_parked: bool) {}
+
     /// Of the queue's CPUs, the one that should choose again because `slot` became ready, when none is idle.
     fn disturbs<T: Payload>(
         &self,
@@ -183,6 +186,10 @@ impl Policy for Policies {
 
     fn forget(&mut self, slot: u32) {
         each!(self, policy => policy.forget(slot));
+    }
+
+    fn note_parked<T: Payload>(&self, entry: &mut Entry<T>, is_parked: bool) {
+        each!(self, policy => policy.note_parked(entry, is_parked));
     }
 
     fn disturbs<T: Payload>(

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use crate::OutOfMemory;
-use crate::credit2::lead;
+use crate::credit2::{MAX_LAG, MIGRATE_RESIST, lead, virtual_time};
 use crate::mask::CpuMask;
 use crate::policy::{Arrival, Choice, Kind, Policies, Policy};
 use crate::unit::{Entry, Payload, State};
@@ -48,6 +48,8 @@ pub(crate) struct Runner {
     pub(crate) start_tag: u64,
     /// The policy's: when the CPU last checked for units that lag too far.
     pub(crate) checked: u64,
+    /// It went idle though another queue has work for it: that one was locked.
+    pub(crate) owes_look: bool,
 }
 
 impl<T: Payload> Units<T> {
@@ -106,6 +108,27 @@ impl<T: Payload> Units<T> {
     }
 }
 
+/// Most ready units of a queue that are looked at for the one that should leave.
+const CLAIMS: usize = 32;
+
+/// What a waiting unit has a claim to: the CPU of any unit with a tag behind `from`. That is a little behind its own tag,
+/// by what it must be owed to be worth moving; less for a heavier one, which is owed more by the same distance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Claim {
+    pub(crate) from: u64,
+    pub(crate) weight: u32,
+}
+
+impl Claim {
+    fn of(tag: u64, weight: u32) -> Self {
+        let resist = virtual_time(MIGRATE_RESIST, weight);
+        Self {
+            from: tag.wrapping_add(resist as u64),
+            weight,
+        }
+    }
+}
+
 /// A run queue; the hypervisor puts each into a lock.
 pub struct Queue<T> {
     pub(crate) index: usize,
@@ -154,10 +177,7 @@ impl<T: Payload> Queue<T> {
 
     /// Adds a unit, for which there is room, asleep or parked as it is; another state counts as asleep.
     fn add(&mut self, mut entry: Entry<T>) -> u32 {
-        let state = entry.state;
-        if !matches!(state, State::Parked(_)) {
-            entry.state = State::Asleep;
-        }
+        let state = core::mem::replace(&mut entry.state, State::Asleep);
         let units = &mut self.units;
         let slot = match units.free.pop() {
             Some(slot) => slot,
@@ -169,10 +189,19 @@ impl<T: Payload> Queue<T> {
         if let Some(place) = units.entries.get_mut(slot as usize) {
             *place = Some(entry);
         }
-        if matches!(state, State::Parked(_)) {
-            units.parked.push(slot);
+        if let State::Parked(until) = state {
+            self.park(slot, until);
         }
         slot
+    }
+
+    /// Keeps a unit, which is in no list, from running until there is budget.
+    fn park(&mut self, slot: u32, until: u64) {
+        if let Some(entry) = self.units.get_mut(slot) {
+            entry.state = State::Parked(until);
+            self.policy.note_parked(entry, true);
+            self.units.parked.push(slot);
+        }
     }
 
     /// Adds a new unit, asleep, or one that another queue gave up.
@@ -207,7 +236,12 @@ impl<T: Payload> Queue<T> {
         match state {
             State::Asleep => {}
             State::Ready => self.units.ready.retain(|other| *other != slot),
-            State::Parked(_) => self.units.parked.retain(|other| *other != slot),
+            State::Parked(_) => {
+                self.units.parked.retain(|other| *other != slot);
+                if let Some(entry) = self.units.get_mut(slot) {
+                    self.policy.note_parked(entry, false);
+                }
+            }
             State::Running(cpu) => {
                 self.charge(cpu, now);
                 if let Some(runner) = self.runner_mut(cpu) {
@@ -262,6 +296,19 @@ impl<T: Payload> Queue<T> {
         Some(cpu)
     }
 
+    /// After a change of its weight: a debt of time that was paid for by another weight may be of any size.
+    pub(crate) fn reweigh(&mut self, slot: u32) {
+        let (Policies::Credit2(policy), Some(entry)) = (&self.policy, self.units.get_mut(slot))
+        else {
+            return;
+        };
+        policy.bound(entry, MAX_LAG);
+        if entry.state == State::Ready {
+            self.units.ready.retain(|other| *other != slot);
+            self.units.insert_by_tag(slot);
+        }
+    }
+
     pub(crate) fn runner(&self, cpu: usize) -> Option<&Runner> {
         self.runners.iter().find(|runner| runner.cpu == cpu)
     }
@@ -304,8 +351,9 @@ impl<T: Payload> Queue<T> {
             match self.units.get(slot).map(|entry| entry.state) {
                 Some(State::Parked(until)) if until > now => index += 1,
                 _ => {
-                    self.units.parked.swap_remove(index);
-                    self.make_ready(slot, Arrival::Woken);
+                    self.take_off(slot, now);
+                    self.units.parked.retain(|other| *other != slot);
+                    self.make_ready(slot, Arrival::Moved);
                     any = true;
                 }
             }
@@ -347,17 +395,17 @@ impl<T: Payload> Queue<T> {
             return true;
         }
         // A debt has to be known before there is more.
-        let share_next = share.next_period(now);
         entry.return_grant();
-        entry.grant = entry.payload.share().take(now);
-        if entry.grant.is_some() {
-            return true;
-        }
+        let number = entry.payload.name().1;
+        let until = match entry.payload.share().take(now, number, &mut entry.taken) {
+            Ok(grant) => {
+                entry.grant = Some(grant);
+                return true;
+            }
+            Err(until) => until,
+        };
         self.take_off(slot, now);
-        if let Some(entry) = self.units.get_mut(slot) {
-            entry.state = State::Parked(share_next);
-            self.units.parked.push(slot);
-        }
+        self.park(slot, until);
         false
     }
 
@@ -402,32 +450,42 @@ impl<T: Payload> Queue<T> {
         earlier(until, grant_end)
     }
 
-    /// The ready unit that `cpu` of another queue should take, if any; only where it likes to run, if `liked`.
-    pub(crate) fn first_to_leave(&self, cpu: usize, liked: bool) -> Option<u32> {
-        self.units.ready.iter().copied().find(|slot| {
-            self.policy.may_leave(*slot)
-                && self.units.get(*slot).is_some_and(|entry| {
-                    let allowed = entry.allowed(&self.units.pool);
-                    allowed.contains(cpu)
-                        && (!liked || entry.preferred(allowed).contains(cpu))
-                        && entry.payload.unit().may_run_on(cpu)
-                })
+    /// The ready unit that `cpu` of another queue should take, if any, and its claim; only one that likes to run there,
+    /// if `liked`.
+    pub(crate) fn first_to_leave(&self, cpu: usize, liked: bool) -> Option<(u32, Claim)> {
+        self.most_deserving(|entry, allowed| {
+            allowed.contains(cpu)
+                && (!liked || entry.preferred(allowed).contains(cpu))
+                && entry.payload.unit().may_run_on(cpu)
         })
     }
 
-    /// What other queues' CPUs need to know: the tag and weight of the first ready unit that may go elsewhere.
-    pub(crate) fn offer(&self) -> Option<(u64, u32)> {
-        let slot = self.units.ready.iter().copied().find(|slot| {
-            self.policy.may_leave(*slot)
-                && self.units.get(*slot).is_some_and(|entry| {
-                    !entry
-                        .allowed(&self.units.pool)
-                        .without(self.units.cpus)
-                        .is_empty()
-                })
-        })?;
-        let entry = self.units.get(slot)?;
-        Some((entry.tag, entry.weight()))
+    /// What other queues' CPUs need to know: the claim of the ready unit that is the first to go elsewhere.
+    pub(crate) fn offer(&self) -> Option<Claim> {
+        self.most_deserving(|_, allowed| !allowed.without(self.units.cpus).is_empty())
+            .map(|(_, claim)| claim)
+    }
+
+    /// Of the ready units that may leave and for which `fits` says so, the one with the strongest claim.
+    fn most_deserving(&self, fits: impl Fn(&Entry<T>, CpuMask) -> bool) -> Option<(u32, Claim)> {
+        let fitting = |slot: u32| {
+            let entry = self.units.get(slot)?;
+            let allowed = entry.allowed(&self.units.pool);
+            (self.policy.may_leave(slot) && fits(entry, allowed))
+                .then(|| (slot, Claim::of(entry.tag, entry.weight())))
+        };
+        self.units
+            .ready
+            .iter()
+            .filter_map(|slot| fitting(*slot))
+            .take(CLAIMS)
+            .reduce(|best, other| {
+                if lead(other.1.from, best.1.from) < 0 {
+                    other
+                } else {
+                    best
+                }
+            })
     }
 
     /// Begins to serve a CPU, which runs nothing.
@@ -442,6 +500,7 @@ impl<T: Payload> Queue<T> {
             slice_end: now,
             start_tag: 0,
             checked: now,
+            owes_look: false,
         });
         Ok(())
     }

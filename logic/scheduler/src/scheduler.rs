@@ -6,12 +6,10 @@ use core::ops::DerefMut;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::OutOfMemory;
-use crate::credit2::{
-    BALANCE_PERIOD, Credit2, MAX_LAG, MAX_LEAD, MIGRATE_RESIST, lead, real_time, virtual_time,
-};
+use crate::credit2::{BALANCE_PERIOD, Credit2, MAX_LAG, MAX_LEAD, lead, virtual_time};
 use crate::mask::{AtomicCpuMask, CpuMask, MAX_CPUS};
 use crate::policy::{Kind, Policy};
-use crate::queue::{Queue, earlier};
+use crate::queue::{Claim, Queue, earlier};
 use crate::unit::{Payload, Place, State, Unit};
 
 /// A lock around a `V`, of the hypervisor's kind.
@@ -57,9 +55,9 @@ pub struct Pick<T> {
 /// What a queue tells those who do not hold its lock.
 struct Slot<L> {
     lock: L,
-    /// Tag and weight of its most deserving waiting unit, for what they were worth; of use if the queue is in `waiting`.
-    tag: AtomicU64,
-    weight: AtomicU32,
+    /// The claim of its most deserving waiting unit, as it was last; of use if the queue is in `waiting`.
+    claim_from: AtomicU64,
+    claim_weight: AtomicU32,
     units: AtomicUsize,
 }
 
@@ -106,8 +104,8 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         for index in 0..cpus {
             queues.push(Slot {
                 lock: make_lock(Queue::new(index)),
-                tag: AtomicU64::new(0),
-                weight: AtomicU32::new(0),
+                claim_from: AtomicU64::new(0),
+                claim_weight: AtomicU32::new(0),
                 units: AtomicUsize::new(0),
             });
             queue_of.push(AtomicU32::new(NO_QUEUE));
@@ -210,18 +208,21 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                         }
                         choice.slot = Some(slot);
                     }
-                    Search::Nothing { busy } if choice.slot.is_none() => {
-                        if busy {
-                            retry = Some(now.saturating_add(RETRY));
-                        }
+                    Search::Nothing { .. } if choice.slot.is_none() => {
                         // Say so, and look again: who brings work from now on sees it, or is seen.
                         self.idle.insert(cpu);
-                        if let Search::Taken(slot) = self.search(&mut queue, cpu, None, now) {
-                            self.idle.remove(cpu);
-                            if !queue.has_budget(slot, now) {
-                                continue;
+                        match self.search(&mut queue, cpu, None, now) {
+                            Search::Taken(slot) => {
+                                self.idle.remove(cpu);
+                                if !queue.has_budget(slot, now) {
+                                    continue;
+                                }
+                                choice.slot = Some(slot);
                             }
-                            choice.slot = Some(slot);
+                            Search::Nothing { busy: true } => {
+                                retry = Some(now.saturating_add(RETRY));
+                            }
+                            Search::Nothing { busy: false } => {}
                         }
                     }
                     Search::Nothing { .. } => {}
@@ -248,6 +249,16 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             (None, _) => Next::Idle,
         };
         let mut kick = CpuMask::EMPTY;
+        if let Some(runner) = queue.runner_mut(cpu) {
+            let owes = core::mem::replace(&mut runner.owes_look, retry.is_some());
+            // What it was to take after a while is for another CPU now.
+            if owes && choice.slot.is_some() {
+                let idle = self.idle.load().and(queue.units.pool);
+                if let Some(other) = idle.iter().find(|other| self.idle.remove(*other)) {
+                    kick.insert(other);
+                }
+            }
+        }
         for slot in queue.units.ready.iter().take(OFFERS) {
             if let Some(idle) = self.idle_cpu_for(&queue, *slot) {
                 kick.insert(idle);
@@ -268,13 +279,13 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         }
         let mut tries = if own.is_some() { TRIES } else { usize::MAX };
         // The most deserving first.
-        while let Some((index, tag, weight)) = self.most_deserving(left) {
+        while let Some((index, claim)) = self.most_deserving(left) {
             left.remove(index);
             if let (Some((own_tag, own_weight)), Some(slot)) = (own, candidate) {
-                let owed = lead(own_tag, tag);
-                if real_time(owed, weight) <= MIGRATE_RESIST {
+                let owed = lead(own_tag, claim.from);
+                if owed <= 0 {
                     let bound = virtual_time(MAX_LAG, own_weight)
-                        .saturating_add(virtual_time(MAX_LEAD, weight));
+                        .saturating_add(virtual_time(MAX_LEAD, claim.weight));
                     if -owed > bound {
                         self.forgive(queue, cpu, slot, index, bound, now);
                     }
@@ -294,18 +305,20 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         Search::Nothing { busy }
     }
 
-    /// Of the queues in `among`, the one whose waiting unit has had least.
-    fn most_deserving(&self, among: CpuMask) -> Option<(usize, u64, u32)> {
+    /// Of the queues in `among`, the one whose waiting unit has the strongest claim.
+    fn most_deserving(&self, among: CpuMask) -> Option<(usize, Claim)> {
         among
             .iter()
             .filter_map(|index| {
                 let slot = self.queues.get(index)?;
-                let tag = slot.tag.load(Ordering::Relaxed);
-                let weight = slot.weight.load(Ordering::Relaxed);
-                Some((index, tag, weight))
+                let claim = Claim {
+                    from: slot.claim_from.load(Ordering::Relaxed),
+                    weight: slot.claim_weight.load(Ordering::Relaxed),
+                };
+                Some((index, claim))
             })
             .reduce(|best, other| {
-                if lead(other.1, best.1) < 0 {
+                if lead(other.1.from, best.1.from) < 0 {
                     other
                 } else {
                     best
@@ -326,12 +339,9 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         let Some(mut victim) = self.queues.get(index)?.lock.try_lock() else {
             return Some(locked);
         };
-        let slot = victim.first_to_leave(cpu, own_tag.is_some())?;
-        let entry = victim.units.get(slot)?;
+        let (slot, claim) = victim.first_to_leave(cpu, own_tag.is_some())?;
         // What the hint promised may be gone.
-        if own_tag
-            .is_some_and(|own| real_time(lead(own, entry.tag), entry.weight()) <= MIGRATE_RESIST)
-        {
+        if own_tag.is_some_and(|own| lead(own, claim.from) <= 0) {
             return None;
         }
         let slot = self.transfer(&mut victim, slot, queue, now).ok()?;
@@ -362,8 +372,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         };
         let tag = victim
             .first_to_leave(cpu, false)
-            .and_then(|slot| victim.units.get(slot))
-            .map(|entry| entry.tag);
+            .map(|(_, claim)| claim.from);
         if let Some(tag) = tag {
             Credit2::forgive(&mut queue.units, slot, tag, bound);
         }
@@ -442,10 +451,10 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             return;
         };
         match queue.offer() {
-            Some((tag, weight)) => {
+            Some(claim) => {
                 // Hints: who acts on them looks again under the lock.
-                slot.tag.store(tag, Ordering::Relaxed);
-                slot.weight.store(weight, Ordering::Relaxed);
+                slot.claim_from.store(claim.from, Ordering::Relaxed);
+                slot.claim_weight.store(claim.weight, Ordering::Relaxed);
                 if !self.waiting.contains(queue.index) {
                     self.waiting.insert(queue.index);
                 }

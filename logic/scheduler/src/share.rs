@@ -47,6 +47,13 @@ pub(crate) struct Grant {
     period: u64,
 }
 
+/// What a vCPU has been granted in a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct Taken {
+    period: u64,
+    nanoseconds: i64,
+}
+
 impl Share {
     /// The default weight and no cap. `seed` (the domain's number) shifts its periods against others'.
     pub const fn new(seed: u16) -> Self {
@@ -66,7 +73,8 @@ impl Share {
         self.weight.load(Ordering::Relaxed)
     }
 
-    /// Sets the weight from now on. It is kept within 1 and [`MAX_WEIGHT`].
+    /// Sets the weight, within 1 and [`MAX_WEIGHT`], of a domain whose vCPUs have not run yet; else it is
+    /// [`crate::Scheduler::set_weight`] that does.
     pub fn set_weight(&self, weight: u32) {
         self.weight
             .store(weight.clamp(1, MAX_WEIGHT), Ordering::Relaxed);
@@ -96,7 +104,7 @@ impl Share {
     }
 
     /// When the period after the one of `now` begins.
-    pub(crate) fn next_period(&self, now: u64) -> u64 {
+    fn next_period(&self, now: u64) -> u64 {
         let into = now.saturating_add(self.phase) % CAP_PERIOD;
         now.saturating_add(CAP_PERIOD - into)
     }
@@ -124,18 +132,47 @@ impl Share {
         )
     }
 
-    /// Takes a part of the budget for one vCPU; `None` when it is used up until the next period. Without a cap
-    /// there is nothing to ask for: see [`Share::cap`].
-    pub(crate) fn take(&self, now: u64) -> Option<Grant> {
+    /// Takes a part of the budget for vCPU `number` of the domain, which had `taken` before; when there is none for it,
+    /// says when to ask again. Without a cap there is nothing to ask for: see [`Share::cap`].
+    ///
+    /// In the first half of a period each vCPU that is awake gets its equal part and no more, so that those that ask first
+    /// (they may be on CPUs with nothing else to do) leave something for the others; then what is left is anyone's.
+    pub(crate) fn take(&self, now: u64, number: u32, taken: &mut Taken) -> Result<Grant, u64> {
         let cap = self.cap();
-        // A fair part, so that a vCPU that asks first does not leave the others nothing, period after period.
+        let full = Self::full(cap);
+        let period = self.period(now);
+        if taken.period != period {
+            *taken = Taken {
+                period,
+                nanoseconds: 0,
+            };
+        }
+        let into = now.saturating_add(self.phase) % CAP_PERIOD;
+        let is_early = into < CAP_PERIOD / 2;
+        let later = Err(now.saturating_add(CAP_PERIOD / 2 - into.min(CAP_PERIOD / 2)));
         let awake = u64::from(self.awake.load(Ordering::Relaxed)).max(1);
-        let part = ((Self::full(cap) as u64) / awake).max(LEAST_GRANT) as i64;
+        let mut part = full as u64 / awake;
+        if part < LEAST_GRANT {
+            part = LEAST_GRANT;
+            // Not enough for all: they take turns.
+            let turns = (full as u64 / LEAST_GRANT).max(1);
+            let turn = period.wrapping_mul(turns) + u64::from(number);
+            if turn % awake >= turns && is_early {
+                return later;
+            }
+        }
+        let mut part = part as i64;
+        if is_early {
+            part -= taken.nanoseconds;
+            if part < CRUMB {
+                return later;
+            }
+        }
         let mut state = self.budget.load(Ordering::Relaxed);
         loop {
             let (period, left) = self.left(state, now, cap);
             if left < CRUMB {
-                return None;
+                return Err(self.next_period(now));
             }
             let grant = if left - part < CRUMB { left } else { part };
             let next = pack(period, left - grant);
@@ -147,7 +184,8 @@ impl Share {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => {
-                    return Some(Grant {
+                    taken.nanoseconds = taken.nanoseconds.saturating_add(grant);
+                    return Ok(Grant {
                         left: grant,
                         period,
                     });
@@ -158,9 +196,12 @@ impl Share {
     }
 
     /// Gives back what is left of a grant, or owns up to what was used beyond it.
-    pub(crate) fn give_back(&self, grant: Grant) {
+    pub(crate) fn give_back(&self, grant: Grant, taken: &mut Taken) {
         if grant.left == 0 {
             return;
+        }
+        if grant.period == taken.period {
+            taken.nanoseconds = taken.nanoseconds.saturating_sub(grant.left);
         }
         let mut state = self.budget.load(Ordering::Relaxed);
         loop {
@@ -207,6 +248,11 @@ mod tests {
         );
     }
 
+    /// Asks for a vCPU that has had nothing.
+    fn take(share: &Share, now: u64) -> Result<Grant, u64> {
+        share.take(now, 0, &mut Taken::default())
+    }
+
     #[test]
     fn a_period_grants_its_budget_and_no_more() {
         let share = Share::new(0);
@@ -214,13 +260,35 @@ mod tests {
         share.note_awake();
         share.note_awake();
         let mut total = 0;
-        while let Some(grant) = share.take(0) {
+        while let Ok(grant) = take(&share, 0) {
             assert!(grant.left <= 2_500_000, "two awake: each asks for a half");
             total += grant.left;
         }
         assert_eq!(total, 5_000_000);
-        assert_eq!(share.take(CAP_PERIOD - 1), None);
-        assert!(share.take(CAP_PERIOD).is_some(), "a new period");
+        assert_eq!(take(&share, CAP_PERIOD - 1), Err(CAP_PERIOD));
+        assert!(take(&share, CAP_PERIOD).is_ok(), "a new period");
+    }
+
+    #[test]
+    fn who_asks_first_leaves_the_others_their_parts() {
+        let share = Share::new(0);
+        share.set_cap(50);
+        share.note_awake();
+        share.note_awake();
+        let mut first = Taken::default();
+        assert_eq!(share.take(0, 0, &mut first).unwrap().left, 2_500_000);
+        assert_eq!(share.take(0, 0, &mut first), Err(CAP_PERIOD / 2));
+        let mut other = Taken::default();
+        let grant = share.take(1, 1, &mut other).unwrap();
+        assert_eq!(grant.left, 2_500_000);
+        share.give_back(grant, &mut other);
+        assert!(share.take(2, 1, &mut other).is_ok(), "it had none of it");
+        let late = CAP_PERIOD + CAP_PERIOD / 2;
+        assert!(share.take(late, 0, &mut first).is_ok());
+        assert!(
+            share.take(late, 0, &mut first).is_ok(),
+            "nobody else wanted it"
+        );
     }
 
     #[test]
@@ -228,21 +296,44 @@ mod tests {
         let share = Share::new(0);
         share.set_cap(10);
         share.note_awake();
-        let mut grant = share.take(0).unwrap();
+        let mut taken = Taken::default();
+        let mut grant = share.take(0, 0, &mut taken).unwrap();
         grant.left -= 4_000_000; // a timer 3 ms late: 3 periods' worth
-        share.give_back(grant);
-        assert_eq!(share.take(CAP_PERIOD), None);
-        assert_eq!(share.take(2 * CAP_PERIOD), None);
-        assert_eq!(share.take(3 * CAP_PERIOD), None);
-        let grant = share.take(4 * CAP_PERIOD).unwrap();
+        share.give_back(grant, &mut taken);
+        for period in 1..=3 {
+            assert!(take(&share, period * CAP_PERIOD).is_err());
+        }
+        let grant = take(&share, 4 * CAP_PERIOD).unwrap();
         assert_eq!(grant.left, 1_000_000);
         // What comes back in its own period can be taken again, and later not.
-        share.give_back(grant);
-        let grant = share.take(5 * CAP_PERIOD - 1).unwrap();
+        share.give_back(grant, &mut taken);
+        let grant = take(&share, 5 * CAP_PERIOD - 1).unwrap();
         assert_eq!(grant.left, 1_000_000);
-        assert!(share.take(5 * CAP_PERIOD).is_some());
-        share.give_back(grant);
-        assert_eq!(share.take(5 * CAP_PERIOD), None);
+        assert!(take(&share, 5 * CAP_PERIOD).is_ok());
+        share.give_back(grant, &mut taken);
+        assert!(take(&share, 5 * CAP_PERIOD).is_err());
+    }
+
+    #[test]
+    fn what_is_not_enough_for_all_goes_round() {
+        let share = Share::new(0);
+        share.set_cap(1);
+        for _ in 0..3 {
+            share.note_awake();
+        }
+        let mut turns = [0; 3];
+        for period in 0..30 {
+            for number in 0..3 {
+                match share.take(period * CAP_PERIOD, number, &mut Taken::default()) {
+                    Ok(_) => turns[number as usize] += 1,
+                    Err(when) => assert!(when > period * CAP_PERIOD),
+                }
+            }
+            // Late in a period nothing is left, or anyone may have it.
+            let half = period * CAP_PERIOD + CAP_PERIOD / 2;
+            assert!(take(&share, half).is_err());
+        }
+        assert_eq!(turns, [10; 3]);
     }
 
     #[test]
@@ -251,6 +342,6 @@ mod tests {
         share.set_cap(u32::MAX);
         assert_eq!(share.cap(), 65_535);
         share.note_awake();
-        assert_eq!(share.take(0).unwrap().left, 6_553_500_000);
+        assert_eq!(take(&share, 0).unwrap().left, 6_553_500_000);
     }
 }

@@ -10,6 +10,7 @@ use crate::mask::CpuMask;
 use crate::policy::{Kind, Policies};
 use crate::queue::Queue;
 use crate::scheduler::{Lock, Scheduler};
+use crate::share::Share;
 use crate::unit::{Affinity, Entry, Payload, Place, State, Unit};
 
 /// A run queue, for a person's eyes.
@@ -128,6 +129,24 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             entry.pin = pin;
         }
         self.place_again(unit, now)
+    }
+
+    /// Sets the weight of a domain that runs already; `units` are those of its vCPUs.
+    pub fn set_weight<'a>(
+        &self,
+        share: &Share,
+        units: impl Iterator<Item = &'a Unit>,
+        weight: u32,
+        now: u64,
+    ) {
+        share.set_weight(weight);
+        for unit in units {
+            if let Some((mut queue, slot)) = self.lock_unit(unit) {
+                queue.charge_all(now);
+                queue.reweigh(slot);
+                self.publish(&queue);
+            }
+        }
     }
 
     /// Where a unit may run, and what it does; `None` if it is in no queue.

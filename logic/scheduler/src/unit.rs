@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use crate::mask::{CpuMask, MAX_CPUS};
-use crate::share::{Grant, Share};
+use crate::share::{Grant, Share, Taken};
 
 /// By what the hypervisor knows a vCPU: cheap to clone, and keeps it alive.
 pub trait Payload: Clone {
@@ -166,6 +166,8 @@ pub(crate) struct Entry<T> {
     pub(crate) yielded: bool,
     /// Part of the domain's budget that it runs on.
     pub(crate) grant: Option<Grant>,
+    /// Of this period's budget.
+    pub(crate) taken: Taken,
 }
 
 impl<T: Payload> Entry<T> {
@@ -181,6 +183,7 @@ impl<T: Payload> Entry<T> {
             placed: false,
             yielded: false,
             grant: None,
+            taken: Taken::default(),
         }
     }
 
@@ -212,7 +215,7 @@ impl<T: Payload> Entry<T> {
     /// Ends the use of the domain's budget.
     pub(crate) fn return_grant(&mut self) {
         if let Some(grant) = self.grant.take() {
-            self.payload.share().give_back(grant);
+            self.payload.share().give_back(grant, &mut self.taken);
         }
     }
 }

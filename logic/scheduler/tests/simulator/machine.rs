@@ -120,6 +120,7 @@ pub struct Machine {
     wasting: Vec<Option<u64>>,
     /// The longest of these times.
     pub longest_waste: u64,
+    pub longest_waste_at: u64,
     watch_work: bool,
 }
 
@@ -144,6 +145,7 @@ impl Machine {
             random: Random::new(settings.seed),
             wasting: vec![None; settings.cpus],
             longest_waste: 0,
+            longest_waste_at: 0,
             watch_work: settings.kind == Kind::Credit2,
             settings,
         };
@@ -278,6 +280,19 @@ impl Machine {
         self.vcpus[id].behaviour = Behaviour::Off;
         self.kick(kick);
         self.watch();
+    }
+
+    pub fn set_weight(&mut self, domain: u32, weight: u32) {
+        let handles: Vec<Handle> = self
+            .vcpus
+            .iter()
+            .filter(|vcpu| vcpu.handle.0.domain == domain)
+            .map(|vcpu| vcpu.handle.clone())
+            .collect();
+        if let Some(share) = handles.first().map(|handle| handle.0.share.clone()) {
+            let units = handles.iter().map(|handle| &handle.0.unit);
+            self.scheduler.set_weight(&share, units, weight, self.now);
+        }
     }
 
     pub fn set_affinity(&mut self, id: usize, affinity: Affinity) {
@@ -688,13 +703,17 @@ impl Machine {
         for cpu in 0..self.cpus.len() {
             if can.contains(cpu) {
                 let since = *self.wasting[cpu].get_or_insert(self.now);
-                self.longest_waste = self.longest_waste.max(self.now - since);
-            } else {
-                // Time passes between events: it ended now.
-                if let Some(since) = self.wasting[cpu].take() {
-                    self.longest_waste = self.longest_waste.max(self.now - since);
-                }
+                self.note_waste(since);
+            } else if let Some(since) = self.wasting[cpu].take() {
+                self.note_waste(since);
             }
+        }
+    }
+
+    fn note_waste(&mut self, since: u64) {
+        if self.now - since > self.longest_waste {
+            self.longest_waste = self.now - since;
+            self.longest_waste_at = self.now;
         }
     }
 
