@@ -3,19 +3,22 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use ::hypercall::Caller;
-use frames::{FrameList, PageRef};
+use frames::FrameList;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::PerDomainArea;
 
 use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
+use crate::death::Teardown;
 use crate::emulate;
 use crate::events::EventChannels;
 use crate::hypercall::grant_table::{GrantTable, Maptrack};
+use crate::hypercall::segments::VALID_ASSISTS;
 use crate::io_access::IoAccess;
+use crate::mm::LentPage;
 use crate::ranks;
 use crate::vcpu::Vcpu;
 use crate::vcpu_time::Watchdogs;
@@ -31,6 +34,65 @@ pub struct DomainMemory {
     pub total: AtomicU64,
     /// Pages it may own.
     pub limit: AtomicU64,
+    /// Free pages that are set aside for it.
+    pub claimed: AtomicU64,
+    /// Pages of the hypervisor's that it may map.
+    pub lent: AtomicU64,
+}
+
+impl DomainMemory {
+    /// The account of a domain that may own `limit` pages, and has none.
+    pub const fn new(limit: u64) -> Self {
+        Self {
+            pages: SpinLock::new(ranks::DOMAIN_PAGES, FrameList::new()),
+            total: AtomicU64::new(0),
+            limit: AtomicU64::new(limit),
+            claimed: AtomicU64::new(0),
+            lent: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether no frame names the domain as its owner any more.
+    pub fn is_settled(&self) -> bool {
+        self.total.load(Ordering::Relaxed) == 0 && self.lent.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// How far the life of a domain has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Life {
+    /// It is there, running or not.
+    Alive = 0,
+    /// Its destruction has begun.
+    Dying = 1,
+    /// It has given back everything that nobody else uses.
+    Dead = 2,
+}
+
+/// How a domain's time-stamp counter is to be shown (`XEN_DOMCTL_settscinfo`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TscMode {
+    /// `TSC_MODE_*`.
+    pub mode: u32,
+    /// How often the domain was migrated.
+    pub incarnation: u32,
+}
+
+/// An entry of an E820 table: address, size and kind, packed.
+pub type E820Entry = [u8; 20];
+
+/// What a domain's controller has set, and may set again.
+#[derive(Default)]
+pub struct Settings {
+    /// UUID.
+    pub handle: [u8; 16],
+    /// Memory map.
+    pub memory_map: Vec<E820Entry>,
+    /// Time-stamp counter.
+    pub tsc: TscMode,
+    /// Port of the domain's that is raised when it has suspended; 0 for none.
+    pub suspend_port: u32,
 }
 
 /// How a domain ended (public/sched.h `SHUTDOWN_*`).
@@ -44,12 +106,13 @@ pub struct Shutdown {
 pub struct Domain {
     id: DomId,
     caller: Caller,
-    handle: [u8; 16],
     vcpus: Box<[Once<Box<Vcpu>>]>,
     /// The page shared with the hypervisor.
-    pub shared_info: PageRef<'static>,
+    pub shared_info: LentPage,
     /// Pages owned and allowed.
-    pub memory: DomainMemory,
+    pub memory: Arc<DomainMemory>,
+    /// The pages with `vcpu_info` of vCPUs that have none in the shared page.
+    pub info_pages: Vec<LentPage>,
     /// Descriptor tables of its vCPUs, in the hypervisor's part of its address spaces.
     pub area: PerDomainArea,
     /// Its event channels.
@@ -70,10 +133,20 @@ pub struct Domain {
     is_shut_down: AtomicBool,
     /// Number of reasons for which it is paused.
     pub pause_count: AtomicU32,
+    /// Pauses among them that its controller asked for (`XEN_DOMCTL_pausedomain`).
+    pub controller_pauses: AtomicU32,
+    /// Set when it was unpaused for the first time: its processor does not change any more.
+    pub has_run: AtomicBool,
     /// Nanoseconds between the machine's wall clock and its own.
     pub time_offset: AtomicI64,
     /// Its watchdogs.
     pub watchdogs: SpinLock<Watchdogs>,
+    /// What its controller has set.
+    pub settings: SpinLock<Settings>,
+    /// [`Life`].
+    life: AtomicU8,
+    /// How far its destruction has come.
+    pub teardown: SpinLock<Teardown>,
 }
 
 /// What [`Domain::new`] needs that does not start out empty.
@@ -85,7 +158,11 @@ pub struct NewDomain {
     /// Highest number of vCPUs.
     pub max_vcpus: u32,
     /// The shared page.
-    pub shared_info: PageRef<'static>,
+    pub shared_info: LentPage,
+    /// Account.
+    pub memory: Arc<DomainMemory>,
+    /// Pages for the `vcpu_info` of vCPUs that have none in the shared page.
+    pub info_pages: Vec<LentPage>,
     /// Descriptor tables.
     pub area: PerDomainArea,
     /// Event channels.
@@ -96,8 +173,6 @@ pub struct NewDomain {
     pub maptrack: Maptrack,
     /// Hardware.
     pub io_access: IoAccess,
-    /// Most pages it may own.
-    pub memory_limit: u64,
 }
 
 impl Domain {
@@ -105,6 +180,7 @@ impl Domain {
     ///
     /// # Errors
     /// `None` when memory for it cannot be had.
+    #[inline(never)]
     pub fn new(new: NewDomain) -> Option<Self> {
         let count = usize::try_from(new.max_vcpus).ok()?;
         let mut vcpus = Vec::new();
@@ -113,26 +189,27 @@ impl Domain {
         Some(Self {
             id: new.id,
             caller: new.caller,
-            handle: [0; 16],
             vcpus: vcpus.into_boxed_slice(),
             shared_info: new.shared_info,
-            memory: DomainMemory {
-                pages: SpinLock::new(ranks::DOMAIN_PAGES, FrameList::default()),
-                total: AtomicU64::new(0),
-                limit: AtomicU64::new(new.memory_limit),
-            },
+            memory: new.memory,
+            info_pages: new.info_pages,
             area: new.area,
             event_channels: SpinLock::new(ranks::EVENT_CHANNELS, new.event_channels),
             grants: SpinLock::new(ranks::GRANTS, new.grants),
             maptrack: SpinLock::new(ranks::MAPTRACK, new.maptrack),
             io_access: new.io_access,
-            emulation: emulate::DomainState::new(new.caller.is_hardware),
+            emulation: emulate::DomainState::new(new.caller.is_hardware)?,
             assists: AtomicU64::new(0),
             shutdown: SpinLock::new(ranks::SHUTDOWN, Shutdown::default()),
             is_shut_down: AtomicBool::new(false),
             pause_count: AtomicU32::new(0),
+            controller_pauses: AtomicU32::new(0),
+            has_run: AtomicBool::new(false),
             time_offset: AtomicI64::new(0),
             watchdogs: SpinLock::new(ranks::OWN_TIMERS, Watchdogs::new()),
+            settings: SpinLock::new(ranks::SETTINGS, Settings::default()),
+            life: AtomicU8::new(Life::Alive as u8),
+            teardown: SpinLock::new(ranks::TEARDOWN, Teardown::default()),
         })
     }
 
@@ -156,7 +233,29 @@ impl Domain {
 
     /// UUID that its creator gave it; zero for domain 0.
     pub fn handle(&self) -> [u8; 16] {
-        self.handle
+        self.settings.lock().handle
+    }
+
+    /// How far its life has come.
+    #[inline]
+    pub fn life(&self) -> Life {
+        // Acquire: pairs with Release in `set_life`.
+        match self.life.load(Ordering::Acquire) {
+            0 => Life::Alive,
+            1 => Life::Dying,
+            _ => Life::Dead,
+        }
+    }
+
+    /// Whether it is being destroyed: it gets nothing new.
+    #[inline]
+    pub fn is_dying(&self) -> bool {
+        self.life() != Life::Alive
+    }
+
+    /// Notes how far its life has come; there is no way back.
+    pub fn set_life(&self, life: Life) {
+        self.life.fetch_max(life as u8, Ordering::Release);
     }
 
     /// vCPU `id`, if there is one.
@@ -202,6 +301,16 @@ impl Domain {
         }
     }
 
+    /// Sets all `vm_assist` switches, as far as they are known.
+    pub fn set_assists(&self, bits: u64) {
+        self.assists.store(bits & VALID_ASSISTS, Ordering::Relaxed);
+    }
+
+    /// All `vm_assist` switches.
+    pub fn all_assists(&self) -> u64 {
+        self.assists.load(Ordering::Relaxed)
+    }
+
     /// Adds `NMIREASON_*` bits to what the domain reads as the cause of an NMI.
     pub fn add_nmi_reason(&self, bits: u64) {
         let offset = core::mem::offset_of!(SharedInfo, arch)
@@ -220,12 +329,20 @@ impl Domain {
         !self.has_ended() && self.pause_count.load(Ordering::SeqCst) == 0
     }
 
+    /// Lets a domain that has ended run again (`XEN_DOMCTL_resumedomain`).
+    pub fn resume(&self) {
+        let mut shutdown = self.shutdown.lock();
+        shutdown.code = None;
+        self.is_shut_down.store(false, Ordering::Release);
+    }
+
     /// Ends the domain with `SHUTDOWN_*` code `code`; only the first code counts. Returns whether this was it.
     pub fn shut_down(&self, code: u32) -> bool {
         let mut shutdown = self.shutdown.lock();
-        let first = shutdown.code.is_none();
+        let first = !self.has_ended();
         if first {
-            shutdown.code = Some(code);
+            // A code that it announced before (`SCHEDOP_shutdown_code`) counts.
+            shutdown.code.get_or_insert(code);
             // Release: whoever sees the flag (Acquire, run loop) sees the code.
             self.is_shut_down.store(true, Ordering::Release);
         }

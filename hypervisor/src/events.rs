@@ -4,6 +4,7 @@
 //! `logic/event_channels` and is woken here, after the lock where that is possible.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU16, Ordering};
 
 use event_channels::{
     Closed, Closer, Delivery, DomainMemory, PeerPort, Poll, Received, Sent, SharedPage,
@@ -12,9 +13,10 @@ use frames::PageRef;
 use platform_cpu::lock::SpinGuard;
 use platform_memory::Mapped;
 use xen_abi::errno::Errno;
+use xen_abi::virq;
 
 use crate::cpu::{self, Work};
-use crate::domain::Domain;
+use crate::domain::{DomId, Domain};
 use crate::vcpu::{Vcpu, Waiting};
 use crate::{domains, irq, schedule};
 
@@ -154,10 +156,52 @@ pub fn send_vcpu_virq(domain: &Arc<Domain>, vcpu: u32, virq: u32) {
     deliver(domain, channels, delivery);
 }
 
+/// Stands for the domain that owns the machine's devices.
+const HARDWARE: DomId = DomId::MAX;
+
+/// The domain that handles each global virtual interrupt.
+static VIRQ_HANDLERS: [AtomicU16; virq::COUNT as usize] =
+    [const { AtomicU16::new(HARDWARE) }; virq::COUNT as usize];
+
+/// Makes `domain` the one that handles a global virtual interrupt.
+///
+/// # Errors
+/// `EINVAL` if there is no such global one.
+pub fn set_virq_handler(domain: &Domain, virq: u32) -> Result<(), Errno> {
+    let handler = VIRQ_HANDLERS.get(virq as usize).ok_or(Errno::EINVAL)?;
+    if !event_channels::virq_is_global(virq) {
+        return Err(Errno::EINVAL);
+    }
+    let id = if domain.is_hardware() {
+        HARDWARE
+    } else {
+        domain.id()
+    };
+    handler.store(id, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Gives back what a domain that is being destroyed handled.
+pub fn forget_virq_handler(domain: DomId) {
+    for handler in &VIRQ_HANDLERS {
+        // Another domain's stays.
+        let _ = handler.compare_exchange(domain, HARDWARE, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
 /// Raises a global virtual interrupt, in the domain that handles it.
 pub fn send_global_virq(virq: u32) {
-    if let Some(domain) = domains::hardware() {
-        send_vcpu_virq(domain, 0, virq);
+    let handler = VIRQ_HANDLERS
+        .get(virq as usize)
+        .map_or(HARDWARE, |handler| handler.load(Ordering::Relaxed));
+    match (handler, domains::hardware()) {
+        (HARDWARE, Some(domain)) => send_vcpu_virq(domain, 0, virq),
+        (HARDWARE, None) => {}
+        (id, _) => {
+            if let Some(domain) = domains::find(id) {
+                send_vcpu_virq(&domain, 0, virq);
+            }
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! Which devices a domain reaches: its permissions, less what the hypervisor keeps for itself.
 
+use alloc::boxed::Box;
+
 use addr::Mfn;
 use frames::IoAccess as FrameAccess;
-use io_permissions::{Permissions, RangeSet};
+use io_permissions::{Full, MAX_RANGES, Permissions, RangeSet};
 use platform_cpu::lock::SpinLock;
+use platform_memory::try_box;
 
 use crate::{console, ranks};
 
@@ -56,14 +59,46 @@ pub fn protect_frames(first: Mfn, count: u64) -> bool {
     OWN.lock().read_only.insert(first.raw(), last).is_ok()
 }
 
+/// What a domain can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// I/O ports.
+    Ports,
+    /// Frames of device memory.
+    Frames,
+    /// Interrupts.
+    Interrupts,
+}
+
+impl Resource {
+    /// The highest number of its kind.
+    pub const fn last(self) -> u64 {
+        match self {
+            Self::Ports => 0xffff,
+            Self::Frames => u64::MAX >> addr::PAGE_SHIFT,
+            Self::Interrupts => u32::MAX as u64,
+        }
+    }
+
+    fn of(self, permissions: &mut Permissions) -> &mut RangeSet<MAX_RANGES> {
+        match self {
+            Self::Ports => &mut permissions.ports,
+            Self::Frames => &mut permissions.frames,
+            Self::Interrupts => &mut permissions.interrupts,
+        }
+    }
+}
+
 /// A domain's access to devices.
 pub struct IoAccess {
-    permissions: SpinLock<Permissions>,
+    permissions: SpinLock<Box<Permissions>>,
 }
 
 impl IoAccess {
-    /// All of the machine but what the hypervisor drives itself. Made after the console is set up.
-    pub fn hardware_domain() -> Self {
+    /// All of the machine but what the hypervisor drives itself, if there is memory to say so. Made after the console is
+    /// set up.
+    #[inline(never)]
+    pub fn hardware_domain() -> Option<Self> {
         let mut permissions = Permissions::all();
         let uarts = console::serial_ports()
             .map(u64::from)
@@ -83,10 +118,44 @@ impl IoAccess {
         Self::new(permissions)
     }
 
-    fn new(permissions: Permissions) -> Self {
-        Self {
-            permissions: SpinLock::new(ranks::IO_ACCESS, permissions),
+    /// Nothing, if there is memory to say so.
+    pub fn none() -> Option<Self> {
+        Self::new(Permissions::none())
+    }
+
+    /// Whether all of a resource from `first` to `last` is the domain's.
+    pub fn permits(&self, resource: Resource, first: u64, last: u64) -> bool {
+        resource
+            .of(&mut self.permissions.lock())
+            .contains(first, last)
+    }
+
+    /// Gives the domain all of a resource from `first` to `last`, or takes it.
+    ///
+    /// # Errors
+    /// There are too many ranges.
+    pub fn change(
+        &self,
+        resource: Resource,
+        first: u64,
+        last: u64,
+        allow: bool,
+    ) -> Result<(), Full> {
+        let mut permissions = self.permissions.lock();
+        let set = resource.of(&mut permissions);
+        if allow {
+            set.insert(first, last)
+        } else {
+            set.remove(first, last)
         }
+    }
+
+    /// `None` if there is no memory.
+    #[inline(never)]
+    fn new(permissions: Permissions) -> Option<Self> {
+        Some(Self {
+            permissions: SpinLock::new(ranks::IO_ACCESS, try_box(permissions)?),
+        })
     }
 
     /// Whether all ports from `first` to `last` are the domain's.

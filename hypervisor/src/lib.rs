@@ -15,6 +15,8 @@ mod config;
 mod console;
 mod context;
 mod cpu;
+mod creation;
+mod death;
 mod dom0;
 mod domain;
 mod domains;

@@ -4,10 +4,18 @@ use platform_cpu::lock::Rank;
 
 /// A vCPU's own state, held for as long as it runs.
 pub const VCPU_STATE: Rank = Rank::new(1, "vcpu state");
+/// The creation of domains: one at a time.
+pub const CREATION: Rank = Rank::new(4, "creation");
+/// How far a domain's destruction has come.
+pub const TEARDOWN: Rank = Rank::new(5, "teardown");
 /// The list of domains.
 pub const DOMAINS: Rank = Rank::new(10, "domains");
 /// How a domain ended.
 pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
+/// What a domain's controller has set.
+pub const SETTINGS: Rank = Rank::new(12, "settings");
+/// A domain's processor, as its controller chooses it.
+pub const CPU_POLICY: Rank = Rank::new(13, "cpu policy");
 /// A domain's event channels.
 pub const EVENT_CHANNELS: Rank = Rank::new(30, "event channels");
 /// A domain's grant table.

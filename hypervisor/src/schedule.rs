@@ -101,6 +101,24 @@ pub fn insert(vcpu: VcpuRef) -> Result<(), scheduler::OutOfMemory> {
     Ok(())
 }
 
+/// Forgets a vCPU that is paused for good, and its timers.
+pub fn remove(vcpu: &Vcpu) {
+    vcpu_time::unregister(vcpu);
+    if let (Some(unit), Some(queue)) = (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
+        let removed = queue.lock().remove(unit, time::now());
+        // After the lock: it may be what keeps the domain.
+        drop(removed);
+    }
+}
+
+/// Whether a CPU runs the vCPU at this moment.
+pub fn is_running(vcpu: &Vcpu) -> bool {
+    match (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
+        (Some(unit), Some(queue)) => queue.lock().running() == Some(unit),
+        _ => false,
+    }
+}
+
 /// Lets a vCPU run, or keeps it from running, as its state and its domain's say. To be called after each change of
 /// them.
 pub fn update(domain: &Domain, vcpu: &Vcpu) {
@@ -153,7 +171,6 @@ pub fn yield_now(context: &mut Context<'_>) {
 }
 
 /// Keeps all vCPUs of a domain from running until [`unpause`], once for each call. They may run on for a moment.
-#[allow(dead_code, reason = "for the management of domains")]
 pub fn pause(domain: &Arc<Domain>) {
     domain.pause_count.fetch_add(1, Ordering::SeqCst);
     for vcpu in domain.vcpus() {
@@ -162,7 +179,6 @@ pub fn pause(domain: &Arc<Domain>) {
 }
 
 /// Takes back one [`pause`]. False if there was none.
-#[allow(dead_code, reason = "for the management of domains")]
 pub fn unpause(domain: &Arc<Domain>) -> bool {
     let before = domain
         .pause_count
@@ -179,7 +195,6 @@ pub fn unpause(domain: &Arc<Domain>) -> bool {
 
 /// Like [`pause`]; returns when no CPU has a vCPU of the domain loaded, but for the one that the caller itself is: the
 /// vCPUs' states are there to be locked. The caller holds no lock but its own vCPU's state.
-#[allow(dead_code, reason = "for the management of domains")]
 pub fn pause_and_wait(domain: &Arc<Domain>) {
     pause(domain);
     for vcpu in domain.vcpus() {
@@ -202,7 +217,6 @@ pub fn unpause_vcpu(domain: &Domain, vcpu: &Vcpu) {
     update(domain, vcpu);
 }
 
-#[allow(dead_code, reason = "for the management of domains")]
 fn wait_until_unloaded(vcpu: &Vcpu) {
     if let Some(cpu) = vcpu.loaded_on()
         && cpu != platform_cpu::cpu_id()

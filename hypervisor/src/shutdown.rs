@@ -25,7 +25,13 @@ pub fn domain_ended(domain: &Arc<Domain>, reason: u32) {
         domain.id(),
         name(code)
     );
-    events::send_global_virq(xen_abi::virq::DOM_EXC);
+    let suspend_port = domain.settings.lock().suspend_port;
+    if code == sched::SHUTDOWN_SUSPEND && suspend_port != 0 {
+        // If the port is closed, nobody waits.
+        let _ = events::send(domain, suspend_port);
+    } else {
+        events::send_global_virq(xen_abi::virq::DOM_EXC);
+    }
 }
 
 /// Name of a `SHUTDOWN_*` code.

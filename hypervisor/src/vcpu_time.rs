@@ -74,7 +74,6 @@ pub fn register(domain: DomId, vcpu: &Vcpu) -> bool {
 }
 
 /// Forgets the timers of a vCPU that goes away.
-#[allow(dead_code, reason = "for the management of domains")]
 pub fn unregister(vcpu: &Vcpu) {
     if let Some(timers) = vcpu.timers.lock().take() {
         timers.singleshot.unregister();
@@ -217,7 +216,6 @@ impl Watchdogs {
     }
 
     /// Forgets the timers, of a domain that goes away.
-    #[allow(dead_code, reason = "for the management of domains")]
     pub fn unregister(&mut self) {
         for timer in self.0.iter_mut().filter_map(Option::take) {
             timer.unregister();

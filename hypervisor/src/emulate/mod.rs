@@ -14,7 +14,7 @@ mod registers;
 mod table_write;
 
 pub use code::code_segment;
-pub use identify::DomainState;
+pub use identify::{DomainState, host, paravirtual};
 pub use model_specific::load_registers;
 pub use table_write::{LastWrite, write_table};
 

@@ -1,6 +1,8 @@
 //! Hypercalls: one dispatcher, one place that writes results, a module for each family.
 
+pub mod bitmap;
 pub mod console_io;
+pub mod domctl;
 pub mod event_channel;
 pub mod grant_table;
 pub mod memory;
@@ -10,6 +12,7 @@ pub mod page;
 pub mod physdev;
 pub mod platform;
 pub mod sched;
+pub mod scheduler_control;
 pub mod segments;
 pub mod sysctl;
 pub mod vcpu;
@@ -116,6 +119,7 @@ pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         number::EVENT_CHANNEL_OP => event_channel::event_channel_op(context, frame),
         number::PHYSDEV_OP => physdev::physdev_op(context, a0, a1),
         number::SYSCTL => sysctl::sysctl(context, a0),
+        number::DOMCTL => domctl::domctl(context, frame),
         _ => unknown(context, frame),
     }
 }

@@ -7,6 +7,7 @@ use platform_cpu::{guest, segments};
 use xen_abi::callback::{self, CallbackRegister, CallbackUnregister};
 use xen_abi::errno::Errno;
 use xen_abi::trap::TrapInfo;
+use xen_abi::vm_assist as assist;
 use zerocopy::FromZeros;
 
 use crate::bounce::Callback;
@@ -202,18 +203,19 @@ pub fn fpu_taskswitch(context: &mut Context<'_>, set: u64) -> Outcome {
     ok()
 }
 
+/// The assists that there are, as bits.
+pub const VALID_ASSISTS: u64 = 1 << assist::TYPE_WRITABLE_PAGETABLES
+    | 1 << assist::TYPE_PAE_EXTENDED_CR3
+    | 1 << assist::TYPE_ARCHITECTURAL_IOPL
+    | 1 << assist::TYPE_RUNSTATE_UPDATE_FLAG
+    | 1 << assist::TYPE_M2P_STRICT
+    | 1 << assist::TYPE_4GB_SEGMENTS
+    | 1 << assist::TYPE_4GB_SEGMENTS_NOTIFY;
+
 /// `vm_assist`: switches a convenience on or off for the whole domain.
 pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome {
-    use xen_abi::vm_assist as assist;
-    let known = 1 << assist::TYPE_WRITABLE_PAGETABLES
-        | 1 << assist::TYPE_PAE_EXTENDED_CR3
-        | 1 << assist::TYPE_ARCHITECTURAL_IOPL
-        | 1 << assist::TYPE_RUNSTATE_UPDATE_FLAG
-        | 1 << assist::TYPE_M2P_STRICT
-        | 1 << assist::TYPE_4GB_SEGMENTS
-        | 1 << assist::TYPE_4GB_SEGMENTS_NOTIFY;
     match u32::try_from(kind) {
-        Ok(kind) if kind < 64 && (known >> kind) & 1u64 != 0 => {
+        Ok(kind) if kind < 64 && (VALID_ASSISTS >> kind) & 1u64 != 0 => {
             match u32::try_from(command).unwrap_or(u32::MAX) {
                 assist::CMD_ENABLE => context.domain.set_assist(kind, true),
                 assist::CMD_DISABLE => context.domain.set_assist(kind, false),

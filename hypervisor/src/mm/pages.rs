@@ -1,24 +1,35 @@
 //! The machine's frames: the table, the allocator, and what each domain has.
 //!
 //! A domain's pages are on a list of its own and charged to its account. A frame that loses its last
-//! reference waits in limbo, still on both, until someone who is about to allocate collects it.
+//! reference waits in limbo, still on both, until someone who is about to allocate collects it. The account outlives
+//! the domain until the last frame is back.
+//!
+//! A claim sets free frames aside for a domain that is being built: others' allocations leave them alone. The sum of
+//! all claims changes under the allocator's lock only.
 
-use core::sync::atomic::Ordering;
+use alloc::sync::Arc;
+use core::ops::Deref;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use addr::Mfn;
 use boot_info::MemoryMap;
 use frames::{Allocator, FrameList, FrameTable, Lent, OldContent, PageRef, ReadyChunk, Stamp};
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::{DirectMap, MemoryInit, m2p};
+use xen_abi::errno::Errno;
 
 use super::flush;
-use crate::domain::Domain;
+use crate::domain::{Domain, DomainMemory};
 use crate::{domains, ranks};
 
 static EMPTY: FrameTable<'static> = FrameTable::new(&[]);
 static TABLE: Once<&'static FrameTable<'static>> = Once::new();
 static ALLOCATOR: SpinLock<Allocator<'static>> =
     SpinLock::new(ranks::ALLOCATOR, Allocator::new(&EMPTY));
+/// Free frames that are set aside for domains; written under the allocator's lock.
+static CLAIMED: AtomicU64 = AtomicU64::new(0);
+/// Frames of RAM.
+static RAM_FRAMES: AtomicU64 = AtomicU64::new(0);
 
 /// Any address.
 const ANY_ADDRESS: u32 = 64;
@@ -32,6 +43,7 @@ pub(super) fn init(memory: &MemoryInit, map: &MemoryMap) {
         return;
     }
     reserve_used(memory, map);
+    RAM_FRAMES.store(map.total_ram_frames(), Ordering::Relaxed);
     ALLOCATOR.lock().set_table(memory.frame_table);
     for (first, count) in memory.free.iter() {
         add_frames(first, count);
@@ -100,48 +112,124 @@ pub fn free_frames_below(address_bits: u32) -> u64 {
     ALLOCATOR.lock().free_frames_below(address_bits)
 }
 
+/// Frames of RAM that the machine has.
+pub fn ram_frames() -> u64 {
+    RAM_FRAMES.load(Ordering::Relaxed)
+}
+
+/// Free frames that are set aside for domains.
+pub fn claimed_frames() -> u64 {
+    CLAIMED.load(Ordering::Relaxed)
+}
+
 /// Brings frames without references from limbo to the allocator, off their owners' lists and accounts.
-fn collect_limbo() {
+pub fn collect_limbo() {
     let table = frame_table();
     if !table.has_limbo() {
         return;
     }
+    // As a rule one owner has given up many.
+    let mut last: Option<(u16, Arc<DomainMemory>)> = None;
     for frame in table.take_limbo() {
-        if !frame.is_lent()
-            && let Some(domain) = domains::find(frame.owner())
-        {
-            domain.memory.pages.lock().remove(table, frame.frame());
-            uncharge(&domain, 1);
+        let owner = frame.owner();
+        if last.as_ref().is_none_or(|(domid, _)| *domid != owner) {
+            last = domains::account(owner).map(|account| (owner, account));
+        }
+        // A domain that could not be made has no account.
+        if let Some((_, account)) = &last {
+            if frame.is_lent() {
+                account.lent.fetch_sub(1, Ordering::Relaxed);
+            } else {
+                account.pages.lock().remove(table, frame.frame());
+                account.uncharge(1);
+            }
         }
         ALLOCATOR.lock().free(frame);
     }
 }
 
-/// Charges pages to a domain's account; false if it may not have so many.
-fn charge(domain: &Domain, pages: u64) -> bool {
-    let limit = domain.memory.limit.load(Ordering::Relaxed);
-    domain
-        .memory
-        .total
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
-            total.checked_add(pages).filter(|total| *total <= limit)
-        })
-        .is_ok()
-}
+impl DomainMemory {
+    /// Charges pages; false if the domain may not have so many.
+    fn charge(&self, pages: u64) -> bool {
+        let limit = self.limit.load(Ordering::Relaxed);
+        self.total
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| {
+                total.checked_add(pages).filter(|total| *total <= limit)
+            })
+            .is_ok()
+    }
 
-fn uncharge(domain: &Domain, pages: u64) {
-    domain.memory.total.fetch_sub(pages, Ordering::Relaxed);
+    fn uncharge(&self, pages: u64) {
+        self.total.fetch_sub(pages, Ordering::Relaxed);
+    }
+
+    /// Sets free frames aside so that the domain can have `total` pages; 0 ends that.
+    ///
+    /// # Errors
+    /// `EINVAL` for a total that the domain has already or may not have, or while there is a claim; `ENOMEM`.
+    pub fn claim(&self, total: u64) -> Result<(), Errno> {
+        collect_limbo();
+        let allocator = ALLOCATOR.lock();
+        let claimed = CLAIMED.load(Ordering::Relaxed);
+        let own = self.claimed.load(Ordering::Relaxed);
+        if total == 0 {
+            CLAIMED.store(claimed - own, Ordering::Relaxed);
+            self.claimed.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        let has = self.total.load(Ordering::Relaxed);
+        if own != 0 || total <= has || total > self.limit.load(Ordering::Relaxed) {
+            return Err(Errno::EINVAL);
+        }
+        let missing = total - has;
+        if missing > allocator.free_frames().saturating_sub(claimed) {
+            return Err(Errno::ENOMEM);
+        }
+        CLAIMED.store(claimed + missing, Ordering::Relaxed);
+        self.claimed.store(missing, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 fn take(order: u32, address_bits: u32, content: OldContent) -> Option<ReadyChunk<'static>> {
     let chunk = ALLOCATOR.lock().allocate(order, address_bits)?;
-    Some(chunk.prepare(content, flush::flush_stale, |frame| {
+    Some(prepare(chunk, content))
+}
+
+/// Takes frames for a domain: its own claim is used up first, others' are left alone.
+fn take_for(
+    account: &DomainMemory,
+    order: u32,
+    address_bits: u32,
+    content: OldContent,
+) -> Option<ReadyChunk<'static>> {
+    let chunk = {
+        let mut allocator = ALLOCATOR.lock();
+        let claimed = CLAIMED.load(Ordering::Relaxed);
+        let own = account.claimed.load(Ordering::Relaxed);
+        let free = allocator.free_frames().saturating_sub(claimed - own);
+        if 1 << order > free {
+            return None;
+        }
+        let chunk = allocator.allocate(order, address_bits)?;
+        let used = own.min(1 << order);
+        if used != 0 {
+            CLAIMED.store(claimed - used, Ordering::Relaxed);
+            account.claimed.store(own - used, Ordering::Relaxed);
+        }
+        chunk
+    };
+    Some(prepare(chunk, content))
+}
+
+fn prepare(chunk: frames::Chunk<'static>, content: OldContent) -> ReadyChunk<'static> {
+    chunk.prepare(content, flush::flush_stale, |frame| {
         DirectMap.zero_frame(frame);
-    }))
+    })
 }
 
 /// Gives `domain` 2^`order` adjacent frames below 2^`address_bits` bytes. `None` if its account or the machine
-/// does not have them, or it has ended.
+/// does not have them, or it is being destroyed.
 pub fn assign_pages(
     domain: &Domain,
     order: u32,
@@ -149,15 +237,17 @@ pub fn assign_pages(
     content: OldContent,
 ) -> Option<Mfn> {
     let count = 1u64.checked_shl(order)?;
+    let account = &domain.memory;
     collect_limbo();
-    if domain.has_ended() || !charge(domain, count) {
+    if domain.is_dying() || !account.charge(count) {
         return None;
     }
-    let Some(chunk) = take(order, address_bits, content) else {
-        uncharge(domain, count);
-        return None;
-    };
-    Some(assign_charged(domain, chunk))
+    let given = take_for(account, order, address_bits, content)
+        .and_then(|chunk| assign_charged(domain, chunk).map_err(give_back).ok());
+    if given.is_none() {
+        account.uncharge(count);
+    }
+    given
 }
 
 /// Gives `domain`, which is being built, 2^`order` adjacent frames, with what was in them.
@@ -181,14 +271,41 @@ pub fn release_page(domain: &Domain, frame: Mfn) -> bool {
     released
 }
 
-/// A new zeroed page of the hypervisor's, lent to `domain` to read and write: it can never be a page table.
-/// [`FrameTable::release`] ends the loan.
-pub fn share_new_page(domain: u16) -> Option<PageRef<'static>> {
+/// A page of the hypervisor's that a domain may map to read and write, and never as a page table. Given up, it is
+/// free once nobody maps it any more.
+#[derive(Debug)]
+pub struct LentPage {
+    page: PageRef<'static>,
+    borrower: u16,
+}
+
+impl Deref for LentPage {
+    type Target = PageRef<'static>;
+
+    #[inline]
+    fn deref(&self) -> &PageRef<'static> {
+        &self.page
+    }
+}
+
+impl Drop for LentPage {
+    fn drop(&mut self) {
+        // The page's own reference keeps it until after this.
+        frame_table().release(self.page.frame(), self.borrower);
+    }
+}
+
+/// Lends a new zeroed page to `domain`, on whose account it is noted.
+pub fn share_new_page(domain: u16, account: &DomainMemory) -> Option<LentPage> {
     let frame = take(0, ANY_ADDRESS, OldContent::Cleared)?.assign_own();
     if !frame_table().lend(frame, domain, Lent::Writable) {
         return None;
     }
-    frame_table().get(frame, domain)
+    account.lent.fetch_add(1, Ordering::Relaxed);
+    Some(LentPage {
+        page: frame_table().get(frame, domain)?,
+        borrower: domain,
+    })
 }
 
 /// Takes `frame` away from `domain` if nothing refers to it. It is charged to the domain still. A translation from
@@ -217,16 +334,24 @@ pub fn end_stealing(domain: &Domain, list: &mut FrameList, what: &Stolen) {
         match what {
             Stolen::Returned => {
                 let mut pages = domain.memory.pages.lock();
-                if table.bestow(frame, domain.id()) {
-                    pages.push(table, frame);
+                if !domain.is_dying() {
+                    if table.bestow(frame, domain.id()) {
+                        pages.push(table, frame);
+                    }
+                    continue;
                 }
+                drop(pages);
+                domain.memory.uncharge(1);
+                free_stolen(frame);
             }
-            Stolen::Freed => {
-                m2p::clear(frame);
-                ALLOCATOR.lock().free_own(frame, 0);
-            }
+            Stolen::Freed => free_stolen(frame),
         }
     }
+}
+
+fn free_stolen(frame: Mfn) {
+    m2p::clear(frame);
+    ALLOCATOR.lock().free_own(frame, 0);
 }
 
 /// Takes 2^`order` frames for `domain` in exchange for others that stay charged.
@@ -236,15 +361,30 @@ pub fn take_uncharged(order: u32, address_bits: u32) -> Option<ReadyChunk<'stati
 }
 
 /// Gives frames that are charged to `domain` already to it.
-pub fn assign_charged(domain: &Domain, chunk: ReadyChunk<'static>) -> Mfn {
+///
+/// # Errors
+/// The frames again, if the domain is being destroyed: whoever does that walks the list.
+pub fn assign_charged(
+    domain: &Domain,
+    chunk: ReadyChunk<'static>,
+) -> Result<Mfn, ReadyChunk<'static>> {
     let count = 1u64 << chunk.order();
     // Before the frames are the domain's: it could give one up on another CPU before it is on the list.
     let mut pages = domain.memory.pages.lock();
+    if domain.is_dying() {
+        return Err(chunk);
+    }
     let first = chunk.assign(domain.id());
     for number in first.raw()..first.raw() + count {
         pages.push(frame_table(), Mfn::new(number));
     }
-    first
+    Ok(first)
+}
+
+/// Frees frames from [`take_uncharged`] that `domain`, which is being destroyed, does not get any more.
+pub fn give_back_charged(domain: &Domain, chunk: ReadyChunk<'static>) {
+    domain.memory.uncharge(1 << chunk.order());
+    give_back(chunk);
 }
 
 /// Frees frames from [`take_uncharged`] that are not needed.

@@ -17,9 +17,11 @@ pub mod features;
 mod leaf;
 pub mod msr;
 mod policy;
+mod serialise;
 mod xen_leaves;
 
 pub use features::Featureset;
 pub use leaf::{CpuidSource, Leaf, Vendor};
 pub use policy::{CpuidPolicy, Support, View};
+pub use serialise::{MAX_LEAVES, MAX_MSRS, NO_SUBLEAF, OutOfRange};
 pub use xen_leaves::{TscInfo, XenLeaves};

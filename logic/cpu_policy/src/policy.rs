@@ -4,17 +4,17 @@ use crate::features::{self, Featureset, PV_VISIBLE, word};
 use crate::leaf::{CpuidSource, Leaf, Vendor};
 
 /// Basic leaves that guests can have: up to 0xd.
-const BASIC: usize = 0xe;
+pub(crate) const BASIC: usize = 0xe;
 /// Subleaves of leaf 4.
-const CACHE: usize = 6;
+pub(crate) const CACHE: usize = 6;
 /// Subleaves of leaf 7.
-const FEATURE: usize = 3;
+pub(crate) const FEATURE: usize = 3;
 /// Subleaves of leaf 0xb.
-const TOPOLOGY: usize = 2;
+pub(crate) const TOPOLOGY: usize = 2;
 /// Subleaves of leaf 0xd: one for each bit of XCR0.
-const XSTATE: usize = 63;
+pub(crate) const XSTATE: usize = 63;
 /// Extended leaves: up to 0x80000021.
-const EXTENDED: usize = 0x22;
+pub(crate) const EXTENDED: usize = 0x22;
 
 /// CR4.OSXSAVE.
 const CR4_OSXSAVE: u64 = 1 << 18;
@@ -25,7 +25,7 @@ const XCR0_FP_SSE: u64 = 3;
 /// The size of an area with x87 and SSE state and the header.
 const XSAVE_MINIMUM: u32 = 576;
 /// The features that AMD processors repeat in leaf 0x80000001.
-const COMMON_EXTENDED: u32 = 0x0183_f3ff;
+pub(crate) const COMMON_EXTENDED: u32 = 0x0183_f3ff;
 
 /// What the hypervisor does for guests with features of the host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,13 +65,13 @@ pub struct CpuidPolicy {
     /// What the host has, in a guest's policy too.
     host: Featureset,
     /// `ARCH_CAPABILITIES`.
-    arch_capabilities: u64,
-    basic: [Leaf; BASIC],
-    cache: [Leaf; CACHE],
-    feature: [Leaf; FEATURE],
-    topology: [Leaf; TOPOLOGY],
-    xstate: [Leaf; XSTATE],
-    extended: [Leaf; EXTENDED],
+    pub(crate) arch_capabilities: u64,
+    pub(crate) basic: [Leaf; BASIC],
+    pub(crate) cache: [Leaf; CACHE],
+    pub(crate) feature: [Leaf; FEATURE],
+    pub(crate) topology: [Leaf; TOPOLOGY],
+    pub(crate) xstate: [Leaf; XSTATE],
+    pub(crate) extended: [Leaf; EXTENDED],
 }
 
 /// Empties the leaves of an array from `first` to `last`.
@@ -158,7 +158,7 @@ impl CpuidPolicy {
         Featureset(words)
     }
 
-    fn set_features(&mut self, features: &Featureset) {
+    pub(crate) fn set_features(&mut self, features: &Featureset) {
         let words = features.0;
         self.basic[1].edx = words[word::LEAF_1_EDX];
         self.basic[1].ecx = words[word::LEAF_1_ECX];
@@ -314,7 +314,7 @@ impl CpuidPolicy {
     }
 
     /// Clears the reserved bits of valid caches, and everything from the first that is not.
-    fn sanitise_caches(&mut self) {
+    pub(crate) fn sanitise_caches(&mut self) {
         let mut valid = true;
         for leaf in &mut self.cache {
             valid &= matches!(leaf.eax & 0x1f, 1..=3);
@@ -329,7 +329,7 @@ impl CpuidPolicy {
     }
 
     /// Makes leaf 0xd from the features.
-    fn derive_xstate(&mut self, features: &Featureset, supported: u64) {
+    pub(crate) fn derive_xstate(&mut self, features: &Featureset, supported: u64) {
         let host = self.xstate;
         let instructions = self.xstate[1].eax;
         self.xstate = [Leaf::EMPTY; XSTATE];
@@ -439,4 +439,4 @@ impl CpuidPolicy {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

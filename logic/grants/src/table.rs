@@ -46,6 +46,8 @@ pub struct GrantTable<P, F> {
     frames: Vec<P>,
     /// For each frame, its entries' use.
     active: Vec<Vec<Active<F>>>,
+    /// Entries in use.
+    pinned: u32,
     dying: bool,
 }
 
@@ -57,6 +59,7 @@ impl<P: SharedPage, F> GrantTable<P, F> {
             max_frames,
             frames: Vec::new(),
             active: Vec::new(),
+            pinned: 0,
             dying: false,
         }
     }
@@ -146,6 +149,7 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         let Self {
             frames,
             active,
+            pinned,
             dying,
             ..
         } = self;
@@ -182,6 +186,7 @@ impl<P: SharedPage, F> GrantTable<P, F> {
                 }
             }
             active.user = user;
+            *pinned += 1;
         }
         active.counts = counts;
         match &active.frame {
@@ -206,10 +211,16 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         };
         entry.unmark(&active.counts);
         if active.counts.is_zero() {
+            self.pinned -= 1;
             active.frame.take()
         } else {
             None
         }
+    }
+
+    /// Entries in use.
+    pub fn pinned(&self) -> u32 {
+        self.pinned
     }
 
     /// The frame of an entry that is in use.

@@ -3,15 +3,18 @@
 //!
 //! Out of memory is a null pointer, which `try_`-style code turns into an error.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{NonNull, null_mut};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use addr::Mfn;
 use frames::ReadyChunk;
 use platform_cpu::lock::{Once, Rank, SpinLock};
+use platform_cpu::{MAX_CPUS, cpu_id};
 use rlsf::Tlsf;
 
 use crate::layout::DIRECT_MAP;
@@ -128,6 +131,68 @@ fn take_run(source: &dyn PageSource, order: u32) -> Option<NonNull<u8>> {
     NonNull::new((DIRECT_MAP + (first.raw() << 12)) as *mut u8)
 }
 
+/// Memory that a CPU has set aside for the allocation that it makes next, and the size of that.
+struct Spare {
+    memory: AtomicPtr<u8>,
+    size: AtomicUsize,
+}
+
+static SPARES: [Spare; MAX_CPUS] = [const {
+    Spare {
+        memory: AtomicPtr::new(null_mut()),
+        size: AtomicUsize::new(0),
+    }
+}; MAX_CPUS];
+
+/// What this CPU has set aside for `layout`; null if that is nothing.
+#[cold]
+fn take_spare(layout: Layout) -> *mut u8 {
+    match SPARES.get(cpu_id()) {
+        Some(spare) if spare.size.load(Ordering::Relaxed) == layout.size() => {
+            spare.memory.swap(null_mut(), Ordering::Relaxed)
+        }
+        _ => null_mut(),
+    }
+}
+
+/// Boxes a value; `None` if there is no memory.
+pub fn try_box<T>(value: T) -> Option<Box<T>> {
+    let layout = Layout::new::<T>();
+    if layout.size() == 0 {
+        return Some(Box::new(value));
+    }
+    // SAFETY: the size is not zero.
+    let place = NonNull::new(unsafe { alloc::alloc::alloc(layout) })?.cast::<T>();
+    // SAFETY: fresh memory of the type's layout, from the allocator that the box gives it back to.
+    unsafe {
+        place.write(value);
+        Some(Box::from_raw(place.as_ptr()))
+    }
+}
+
+/// Puts a value under a reference count; `None` if there is no memory.
+///
+/// `Arc` itself cannot say that there is none, so its memory is set aside first.
+pub fn try_arc<T>(value: T) -> Option<Arc<T>> {
+    /// As large as what `Arc` allocates: two counts and the value, in this order.
+    #[repr(C)]
+    struct Counted<T>(usize, usize, T);
+    let layout = Layout::new::<Counted<T>>();
+    let spare = SPARES.get(cpu_id())?;
+    // SAFETY: the size is not zero.
+    let memory = NonNull::new(unsafe { alloc::alloc::alloc(layout) })?;
+    // Interrupts are off: nothing else allocates on this CPU before `Arc::new` does.
+    spare.size.store(layout.size(), Ordering::Relaxed);
+    spare.memory.store(memory.as_ptr(), Ordering::Relaxed);
+    let arc = Arc::new(value);
+    let unused = spare.memory.swap(null_mut(), Ordering::Relaxed);
+    if !unused.is_null() {
+        // SAFETY: allocated above with this layout, and nobody took it.
+        unsafe { alloc::alloc::dealloc(unused, layout) };
+    }
+    Some(arc)
+}
+
 // SAFETY: objects come from disjoint blocks of the pools or from page runs that belong to no one else, as large and
 // aligned as the layout says, and go back to where they came from: by address for the boot pool, else by
 // size.
@@ -139,7 +204,7 @@ unsafe impl GlobalAlloc for GlobalHeap {
         {
             let order = order_of(layout);
             let Some(run) = take_run(source, order) else {
-                return null_mut();
+                return take_spare(layout);
             };
             RUNS.fetch_add(4096 << order, Ordering::Relaxed);
             return run.as_ptr();
@@ -152,7 +217,7 @@ unsafe impl GlobalAlloc for GlobalHeap {
             }
             // A large alignment of a small object may need more than the growth; such do not exist here.
             let Some(run) = source.and_then(|source| take_run(source, GROWTH_ORDER)) else {
-                return null_mut();
+                return take_spare(layout);
             };
             // SAFETY: the run is ours, for good.
             unsafe { HEAP.lock().insert(run, 4096 << GROWTH_ORDER) };

@@ -32,7 +32,7 @@ mod vmap;
 
 pub use blocks::{block_frame, map_block};
 pub use direct_map::{DirectMap, FirmwareMemory, Mapped, map};
-pub use heap::{HeapUse, PageSource, heap_use, set_page_source};
+pub use heap::{HeapUse, PageSource, heap_use, set_page_source, try_arc, try_box};
 pub use init::{BootModule, InitError, MemoryInit, init};
 pub use layout::{DIRECT_MAP, HYPERVISOR_SLOTS, M2P, PER_DOMAIN};
 pub use per_domain::{GDT_PAGES, LDT_PAGES, PerDomainArea, use_own_descriptors};

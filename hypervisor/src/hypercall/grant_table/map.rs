@@ -16,9 +16,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::{BUDGET, rest};
 use crate::context::Context;
 use crate::domain::{DomId, Domain};
-use crate::domains;
 use crate::mm::{self, CpuSet, Leaf, WritablePage, validator, walk_to_l1};
 use crate::vcpu::Vcpu;
+use crate::{death, domains};
 
 /// `GNTTABOP_map_grant_ref`.
 pub(super) fn map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Status {
@@ -351,10 +351,6 @@ fn release(
     mm::flush_on(&cpus);
     for (domid, pin, guard) in unflushed {
         drop(guard);
-        // A domain whose grants are in use is not gone.
-        if let Some(granting) = domains::find(domid) {
-            let page = granting.grants.lock().unpin(pin);
-            drop(page);
-        }
+        death::unpin(domid, pin);
     }
 }

@@ -9,7 +9,7 @@ mod map;
 use alloc::sync::Arc;
 
 use ::hypercall::{Authorized, Budget, CallFrame, Operation, Outcome, authorize, op};
-use addr::Vaddr;
+use addr::{Mfn, Vaddr};
 use frames::PageRef;
 use grants::Status;
 use platform_cpu::guest;
@@ -20,40 +20,83 @@ use xen_abi::grant_table as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::context::Context;
-use crate::domain::Domain;
+use crate::domain::{Domain, DomainMemory};
 use crate::domains;
 use crate::events::shared_page_by_view;
-use crate::mm::{self, WritablePage};
+use crate::mm::{self, LentPage, WritablePage};
 
 /// The grants of a domain.
 pub type GrantTable = grants::GrantTable<EntryFrame, PageRef<'static>>;
 /// A domain's mappings of grants.
 pub type Maptrack = grants::Maptrack<WritablePage>;
 
-/// Default limit of a grant table, in frames (Xen's `gnttab_max_frames`).
-const MAX_FRAMES: u32 = 64;
-/// Default limit of a domain's mappings (Xen's `gnttab_max_maptrack_frames`, 1024 frames of 256).
-const MAX_MAPPINGS: u32 = 1024 * 256;
+/// Limit of a grant table, in frames (Xen's `gnttab_max_frames`).
+pub const MAX_FRAMES: u32 = 64;
+/// Limit of a domain's mappings, in frames of Xen's (`gnttab_max_maptrack_frames`).
+pub const MAX_MAPTRACK_FRAMES: u32 = 1024;
+/// Mappings in such a frame.
+const MAPPINGS_PER_FRAME: u32 = 256;
 
 /// A frame of a grant table: the hypervisor's, lent to the domain.
-pub struct EntryFrame(PageRef<'static>);
+pub struct EntryFrame(LentPage);
 
 shared_page_by_view!(EntryFrame, |self| &self.0);
 
 /// Makes the grant table and the mappings of a new domain; `None` if there is no memory.
-pub fn new_tables(domain: DomId) -> Option<(GrantTable, Maptrack)> {
-    let mut table = GrantTable::new(MAX_FRAMES);
+pub fn new_tables(
+    domain: DomId,
+    account: &DomainMemory,
+    max_frames: u32,
+    max_maptrack_frames: u32,
+) -> Option<(GrantTable, Maptrack)> {
+    let mut table = GrantTable::new(max_frames);
     // As on Xen, the first frame is there from the start.
-    grow(&mut table, domain, 1).ok()?;
-    Some((table, Maptrack::new(MAX_MAPPINGS)))
+    grow(&mut table, domain, account, 1).ok()?;
+    let mappings = max_maptrack_frames.saturating_mul(MAPPINGS_PER_FRAME);
+    Some((table, Maptrack::new(mappings)))
 }
 
-fn grow(table: &mut GrantTable, domain: DomId, frames: u32) -> Result<(), Errno> {
+fn grow(
+    table: &mut GrantTable,
+    domain: DomId,
+    account: &DomainMemory,
+    frames: u32,
+) -> Result<(), Errno> {
     table.grow(frames, || {
-        mm::share_new_page(domain)
+        mm::share_new_page(domain, account)
             .map(EntryFrame)
             .ok_or(Errno::ENOMEM)
     })
+}
+
+/// Calls `each` with `count` frames of a domain's table from `first` on; the table grows so far.
+///
+/// # Errors
+/// `EINVAL` beyond the table's limit; `ENOMEM`.
+pub fn frames(
+    domain: &Domain,
+    first: u64,
+    count: u32,
+    mut each: impl FnMut(Mfn),
+) -> Result<(), Errno> {
+    let end = first
+        .checked_add(u64::from(count))
+        .and_then(|end| u32::try_from(end).ok())
+        .ok_or(Errno::EINVAL)?;
+    let mut table = domain.grants.lock();
+    if domain.is_dying() {
+        return Err(Errno::EINVAL);
+    }
+    grow(&mut table, domain.id(), &domain.memory, end)?;
+    for frame in table
+        .frames()
+        .iter()
+        .take(end as usize)
+        .skip(first as usize)
+    {
+        each(frame.0.frame());
+    }
+    Ok(())
 }
 
 /// Requests that a call handles before it lets others run.
@@ -183,7 +226,8 @@ fn named<O: Operation>(
 fn setup_table(context: &Context<'_>, request: &abi::SetupTable) -> Result<(), Status> {
     let (domain, _permission) = named::<op::GrantSetupTable>(context, request.dom)?;
     let mut table = domain.grants.lock();
-    grow(&mut table, domain.id(), request.nr_frames).map_err(|_| Status::GENERAL_ERROR)?;
+    grow(&mut table, domain.id(), &domain.memory, request.nr_frames)
+        .map_err(|_| Status::GENERAL_ERROR)?;
     let mut result = Ok(());
     for (index, frame) in (0..u64::from(request.nr_frames)).zip(table.frames()) {
         let number = frame.0.frame().raw();

@@ -161,7 +161,14 @@ impl Shape {
         mm::end_stealing(domain, &mut stolen, &Stolen::Freed);
         let mut told = true;
         for (index, ready) in ready.into_iter().enumerate() {
-            let first = mm::assign_charged(domain, ready);
+            let first = match mm::assign_charged(domain, ready) {
+                Ok(first) => first,
+                Err(ready) => {
+                    mm::give_back_charged(domain, ready);
+                    told = false;
+                    continue;
+                }
+            };
             let position = (chunk << self.output_chunk) + index as u64;
             let place = Vaddr::new(self.output.wrapping_add(position.wrapping_mul(8)));
             match guest::read_u64(place) {

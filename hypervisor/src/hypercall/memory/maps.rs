@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use ::hypercall::{authorize, op};
 use addr::{PAGE_SIZE, Vaddr};
+use arrayvec::ArrayVec;
 use boot_info::MemoryMap as FirmwareMap;
 use platform_cpu::guest;
 use platform_cpu::lock::Once;
@@ -13,11 +14,13 @@ use xen_abi::memory::{ForeignMemoryMap, MachphysMapping, MachphysMfnList, Memory
 
 use super::{authorized, read};
 use crate::context::Context;
+use crate::domain::E820Entry;
 use crate::mm;
 
 /// Bytes of an entry: address, size and kind, packed.
-const E820_BYTES: usize = 20;
-type E820Entry = [u8; E820_BYTES];
+const E820_BYTES: usize = size_of::<E820Entry>();
+/// Most entries of a domain's map (Xen's `E820MAX`).
+const MAX_ENTRIES: usize = 128;
 
 /// The machine's map, as domain 0 is told of it.
 static MACHINE_MAP: Once<Vec<E820Entry>> = Once::new();
@@ -50,6 +53,11 @@ pub(super) fn machine_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(),
         authorize::<op::MemoryMachineMemoryMap>(context.domain.caller(), context.domain.id())?;
     let mut argument: MemoryMap = read(at)?;
     let entries = MACHINE_MAP.get().map_or(&[][..], Vec::as_slice);
+    write_map(at, &mut argument, entries)
+}
+
+/// Writes a map to the guest's buffer, and its length to the argument.
+fn write_map(at: Vaddr, argument: &mut MemoryMap, entries: &[E820Entry]) -> Result<(), Errno> {
     if !argument.buffer.is_null() {
         if (argument.nr_entries as usize) < entries.len() {
             return Err(Errno::EINVAL);
@@ -58,27 +66,54 @@ pub(super) fn machine_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(),
             .map_err(|_| Errno::EFAULT)?;
     }
     argument.nr_entries = entries.len() as u32;
-    guest::write(at, &argument).map_err(|_| Errno::EFAULT)
+    guest::write(at, argument).map_err(|_| Errno::EFAULT)
 }
 
 /// `XENMEM_memory_map`: the map that a domain was given by its builder.
 ///
 /// # Errors
-/// `ENOSYS`: it was given none.
+/// `ENOSYS`: it was given none; then as for the machine's.
 pub(super) fn memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let _token = authorize::<op::MemoryMemoryMap>(context.domain.caller(), context.domain.id())?;
-    let _: MemoryMap = read(at)?;
-    Err(Errno::ENOSYS)
+    let mut argument: MemoryMap = read(at)?;
+    let mut entries = ArrayVec::<E820Entry, MAX_ENTRIES>::new();
+    // Copied: guest memory is not written with the lock held.
+    let settings = context.domain.settings.lock();
+    entries.extend(settings.memory_map.iter().copied().take(MAX_ENTRIES));
+    drop(settings);
+    if entries.is_empty() {
+        return Err(Errno::ENOSYS);
+    }
+    // As on Xen, a buffer that is too small gets what fits.
+    let room = (argument.nr_entries as usize).min(entries.len());
+    entries.truncate(room);
+    write_map(at, &mut argument, &entries)
 }
 
-/// `XENMEM_set_memory_map`.
+/// `XENMEM_set_memory_map`: gives a domain its map.
 ///
 /// # Errors
-/// `EFAULT`, `ESRCH`, `EPERM`; `ENOSYS`: domains have no maps of their own yet.
+/// `EFAULT`, `ESRCH`, `EPERM`; `E2BIG` for too many entries; `ENOMEM`.
 pub(super) fn set_memory_map(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: ForeignMemoryMap = read(at)?;
-    let (_domain, _token) = authorized::<op::MemorySetMemoryMap>(context, argument.domid)?;
-    Err(Errno::ENOSYS)
+    let count = argument.map.nr_entries as usize;
+    if count > MAX_ENTRIES {
+        return Err(Errno::E2BIG);
+    }
+    let (domain, _token) = authorized::<op::MemorySetMemoryMap>(context, argument.domid)?;
+    let mut entries = Vec::new();
+    entries
+        .try_reserve_exact(count)
+        .map_err(|_| Errno::ENOMEM)?;
+    entries.resize(count, [0; E820_BYTES]);
+    guest::copy_from(
+        entries.as_flattened_mut(),
+        Vaddr::new(argument.map.buffer.address),
+    )
+    .map_err(|_| Errno::EFAULT)?;
+    let former = core::mem::replace(&mut domain.settings.lock().memory_map, entries);
+    drop(former);
+    Ok(())
 }
 
 /// `XENMEM_machphys_mapping`: where guests find the machine-to-physical table.

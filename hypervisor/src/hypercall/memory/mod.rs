@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 
 use ::hypercall::{Authorized, CallFrame, Operation, Outcome, authorize, op};
 use addr::Vaddr;
+use arrayvec::ArrayVec;
 use platform_cpu::guest;
 use xen_abi::domid::DOMID_SELF;
 use xen_abi::errno::Errno;
@@ -21,7 +22,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::context::Context;
 use crate::domain::Domain;
-use crate::hypercall::{errno, not_implemented};
+use crate::hypercall::{errno, grant_table, not_implemented};
 use crate::mm;
 
 pub use maps::set_machine_map;
@@ -55,6 +56,7 @@ pub fn memory_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         abi::GET_VNUMAINFO => vnuma_info(context, at).into(),
         abi::RESERVED_DEVICE_MEMORY_MAP => errno(Errno::EOPNOTSUPP),
         CLAIM_PAGES => claim_pages(context, at).into(),
+        abi::ACQUIRE_RESOURCE => acquire_resource(context, at).into(),
         _ => not_implemented(context, "memory_op", operation),
     }
 }
@@ -129,24 +131,59 @@ fn vnuma_info(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     Err(Errno::EOPNOTSUPP)
 }
 
-/// Sets pages aside for a domain that is being built. COMPAT: nothing is set aside; the toolstack's check
-/// that there is enough holds at this moment, and an allocation may fail later all the same.
+/// Sets pages aside for a domain that is being built.
 fn claim_pages(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let argument: MemoryReservation = read(at)?;
     if !argument.extent_start.is_null() || argument.mem_flags != 0 || argument.extent_order != 0 {
         return Err(Errno::EINVAL);
     }
     let (domain, _token) = authorized::<op::MemoryClaimPages>(context, argument.domid)?;
-    let total = domain.memory.total.load(Ordering::Relaxed);
-    if argument.nr_extents == 0 {
-        return Ok(());
-    }
-    let limit = domain.memory.limit.load(Ordering::Relaxed);
-    if argument.nr_extents <= total || argument.nr_extents > limit {
+    if domain.is_dying() {
         return Err(Errno::EINVAL);
     }
-    if argument.nr_extents - total > mm::free_frames() {
-        return Err(Errno::ENOMEM);
+    domain.memory.claim(argument.nr_extents)
+}
+
+/// Tells a controller the frames of a resource of a domain's, for it to map: of the grant table, which grows so far.
+/// Without a list, how many there can be.
+fn acquire_resource(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
+    /// Frames told at a time (Xen's limit).
+    const MOST: u32 = 32;
+    let mut argument: abi::AcquireResource = read(at)?;
+    if argument.pad != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if argument.domid == DOMID_SELF || argument.domid == context.domain.id() {
+        return Err(Errno::EPERM);
+    }
+    let (domain, _token) = authorized::<op::MemoryAcquireResource>(context, argument.domid)?;
+    if u32::from(argument.kind) != abi::RESOURCE_GRANT_TABLE {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if argument.id != abi::RESOURCE_GRANT_TABLE_ID_SHARED {
+        return Err(Errno::EINVAL);
+    }
+    if argument.frame_list.is_null() {
+        if argument.nr_frames != 0 {
+            return Err(Errno::EINVAL);
+        }
+        argument.nr_frames = domain.grants.lock().max_frames();
+        return guest::write(at, &argument).map_err(|_| Errno::EFAULT);
+    }
+    if argument.nr_frames == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if argument.nr_frames > MOST {
+        return Err(Errno::E2BIG);
+    }
+    let mut frames = ArrayVec::<u64, { MOST as usize }>::new();
+    grant_table::frames(&domain, argument.frame, argument.nr_frames, |frame| {
+        // There is room for as many as can be asked for.
+        let _ = frames.try_push(frame.raw());
+    })?;
+    for (index, frame) in (0..).zip(&frames) {
+        let place = argument.frame_list.element(index).ok_or(Errno::EFAULT)?;
+        guest::write(Vaddr::new(place.address), frame).map_err(|_| Errno::EFAULT)?;
     }
     Ok(())
 }

@@ -4,11 +4,11 @@ use super::{CpuidPolicy, Support, View};
 use crate::features::{self, Feature, Featureset, PV_VISIBLE, word};
 use crate::leaf::{Leaf, Vendor};
 
-const INTEL: Leaf = Leaf::new(0x16, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);
-const AMD: Leaf = Leaf::new(0x10, 0x6874_7541, 0x444d_4163, 0x6974_6e65);
+pub(crate) const INTEL: Leaf = Leaf::new(0x16, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);
+pub(crate) const AMD: Leaf = Leaf::new(0x10, 0x6874_7541, 0x444d_4163, 0x6974_6e65);
 
 /// A processor that has every feature there is, with numbers in all other leaves.
-fn everything(vendor: Leaf) -> CpuidPolicy {
+pub(crate) fn everything(vendor: Leaf) -> CpuidPolicy {
     CpuidPolicy::host(&move |leaf, subleaf| match (leaf, subleaf) {
         (0, _) => vendor,
         (1, _) => Leaf::new(0x000_306a9, 0x0710_0800, u32::MAX, u32::MAX),
@@ -35,7 +35,7 @@ fn everything(vendor: Leaf) -> CpuidPolicy {
     })
 }
 
-const SUPPORT: Support = Support {
+pub(crate) const SUPPORT: Support = Support {
     xcr0: 0xe7,
     fsgsbase: true,
     invariant_tsc: true,
