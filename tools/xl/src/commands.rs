@@ -5,6 +5,8 @@ use clap_complete::Shell;
 
 use crate::command::{Entry, Run, entry, whole};
 use crate::context::{Context, Outcome};
+use crate::devices::disk::{BlockAttach, BlockDetach, BlockList};
+use crate::devices::vif::{NetworkAttach, NetworkDetach, NetworkList};
 use crate::{
     console, create, destroy, identity, info, list, memory, messages, monitor, pause, shutdown,
     vcpus,
@@ -34,6 +36,12 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<messages::Sysrq>(),
     entry::<messages::DebugKeys>(),
     entry::<messages::Dmesg>(),
+    entry::<NetworkAttach>(),
+    entry::<NetworkList>(),
+    entry::<NetworkDetach>(),
+    entry::<BlockAttach>(),
+    entry::<BlockList>(),
+    entry::<BlockDetach>(),
     entry::<list::Uptime>(),
     entry::<list::Claims>(),
     entry::<monitor::Monitor>(),

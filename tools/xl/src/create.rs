@@ -169,6 +169,11 @@ fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
+/// An address of Xen's range for a network interface.
+pub(crate) fn random_mac() -> io::Result<Mac> {
+    Ok(Mac::of_xen(u32::from_be_bytes(random()?)))
+}
+
 /// Chooses what the configuration leaves open, so that a reboot makes the same domain.
 fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
     let uuid = match config.uuid {
@@ -178,7 +183,7 @@ fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
     config.uuid = Some(uuid);
     for (index, vif) in config.vifs.iter_mut().enumerate() {
         if vif.mac.is_none() {
-            vif.mac = Some(Mac::of_xen(u32::from_be_bytes(random()?)));
+            vif.mac = Some(random_mac()?);
         }
         vif.number.get_or_insert(index as u32);
     }

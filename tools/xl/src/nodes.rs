@@ -18,8 +18,6 @@ pub(crate) enum Owner {
     Guest(DomId),
     /// The guest's own; domain 0's back end may read, as everybody privileged.
     GuestShownTo(DomId, DomId),
-    /// A back end's; the guest may read.
-    BackendGuestReads(DomId, DomId),
     /// Only domain 0's.
     Control,
 }
@@ -40,7 +38,6 @@ pub(crate) fn owned(requests: &mut Requests, path: &str, value: &str, owner: Own
         Owner::GuestReads(guest) => format!("n0\0r{guest}\0"),
         Owner::Guest(guest) => format!("n{guest}\0"),
         Owner::GuestShownTo(guest, backend) => format!("n{guest}\0r{backend}\0"),
-        Owner::BackendGuestReads(backend, guest) => format!("n{backend}\0r{guest}\0"),
         Owner::Control => "n0\0".to_owned(),
     };
     let payload = format!("{path}\0{permissions}").into_bytes();

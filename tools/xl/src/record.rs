@@ -223,6 +223,15 @@ pub(crate) fn of_name(name: &str) -> Option<Record> {
     Record::from_text(&fs::read_to_string(link(name)).ok()?)
 }
 
+/// Changes what is written down of a domain's configuration, if anything is.
+pub(crate) fn change(handle: [u8; 16], change: impl FnOnce(&mut DomainConfig)) -> io::Result<()> {
+    let Some(mut record) = of_uuid(Uuid(handle)) else {
+        return Ok(());
+    };
+    change(&mut record.config);
+    record.save()
+}
+
 /// All records.
 pub(crate) fn all() -> Vec<Record> {
     let entries = fs::read_dir(directory("domains"))
