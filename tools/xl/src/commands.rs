@@ -8,13 +8,14 @@ use crate::context::{Context, Outcome};
 use crate::devices::disk::{BlockAttach, BlockDetach, BlockList};
 use crate::devices::vif::{NetworkAttach, NetworkDetach, NetworkList};
 use crate::{
-    console, create, destroy, identity, info, list, memory, messages, monitor, pause, shutdown,
-    vcpus,
+    config_update, console, create, destroy, dump_core, identity, info, list, memory, messages,
+    monitor, pause, pools, scheduler, shutdown, top, vcpus,
 };
 
 /// All commands, in the order in which help lists them.
 pub(crate) const ALL: &[Entry] = &[
     entry::<create::Create>(),
+    entry::<config_update::ConfigUpdate>(),
     entry::<list::List>(),
     entry::<destroy::Destroy>(),
     entry::<shutdown::Shutdown>(),
@@ -22,6 +23,7 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<pause::Pause>(),
     entry::<pause::Unpause>(),
     entry::<console::Console>(),
+    entry::<dump_core::DumpCore>(),
     entry::<memory::MemSet>(),
     entry::<memory::MemMax>(),
     entry::<vcpus::VcpuList>(),
@@ -29,6 +31,7 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<vcpus::VcpuPin>(),
     entry::<list::VmList>(),
     entry::<info::Info>(),
+    entry::<scheduler::SchedCredit2>(),
     entry::<identity::DomId>(),
     entry::<identity::DomName>(),
     entry::<identity::Rename>(),
@@ -36,6 +39,7 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<messages::Sysrq>(),
     entry::<messages::DebugKeys>(),
     entry::<messages::Dmesg>(),
+    entry::<top::Top>(),
     entry::<NetworkAttach>(),
     entry::<NetworkList>(),
     entry::<NetworkDetach>(),
@@ -44,6 +48,14 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<BlockDetach>(),
     entry::<list::Uptime>(),
     entry::<list::Claims>(),
+    entry::<pools::CpupoolCreate>(),
+    entry::<pools::CpupoolList>(),
+    entry::<pools::CpupoolDestroy>(),
+    entry::<pools::CpupoolRename>(),
+    entry::<pools::CpupoolCpuAdd>(),
+    entry::<pools::CpupoolCpuRemove>(),
+    entry::<pools::CpupoolMigrate>(),
+    entry::<pools::CpupoolNumaSplit>(),
     entry::<monitor::Monitor>(),
     entry::<monitor::Reconcile>(),
     entry::<Completions>(),

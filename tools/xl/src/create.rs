@@ -175,7 +175,7 @@ pub(crate) fn random_mac() -> io::Result<Mac> {
 }
 
 /// Chooses what the configuration leaves open, so that a reboot makes the same domain.
-fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
+pub(crate) fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
     let uuid = match config.uuid {
         Some(uuid) => uuid,
         None => Uuid::random(random()?),

@@ -7,6 +7,7 @@
 
 mod command;
 mod commands;
+mod config_update;
 mod console;
 mod context;
 mod create;
@@ -22,8 +23,11 @@ mod messages;
 mod monitor;
 mod nodes;
 mod pause;
+mod pools;
 mod record;
+mod scheduler;
 mod shutdown;
+mod top;
 mod vcpus;
 
 use std::process::ExitCode;
