@@ -204,8 +204,8 @@ impl Pools {
         }
         scheduler.set_rate_limit(queue, pool.info.rate_limit);
         self.tell(scheduler, id)?;
-        // Units may be where they are only because nothing better was there; that CPU is to look.
-        Ok(CpuMask::only(cpu))
+        // Units may be where they are only because nothing better was there.
+        Ok(cpus)
     }
 
     /// The queue that is to serve a new CPU of a pool.
@@ -270,7 +270,9 @@ impl Pools {
         self.tell(scheduler, id)?;
         let served = scheduler.queue_index_of(cpu);
         match scheduler.take_from_queue(cpu, left, now) {
-            Ok(kicks) => {
+            Ok(mut kicks) => {
+                // Units may go now where they could not, if nothing is left of where they had to be.
+                left.iter().for_each(|cpu| kicks.insert(cpu));
                 if let Some(index) = served
                     && scheduler
                         .served_by(index)

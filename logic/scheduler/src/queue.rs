@@ -48,7 +48,7 @@ pub(crate) struct Runner {
     pub(crate) start_tag: u64,
     /// The policy's: when the CPU last checked for units that lag too far.
     pub(crate) checked: u64,
-    /// It went idle though another queue has work for it: that one was locked.
+    /// It is idle: who takes it out of the idle ones expects it to look for work.
     pub(crate) owes_look: bool,
 }
 

@@ -184,7 +184,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
 
     /// Decides what `cpu`, which has `loaded` loaded, runs from `now` on. A CPU that is in no pool idles.
     pub fn pick(&self, cpu: usize, loaded: Option<&Unit>, now: u64) -> Pick<T> {
-        self.idle.remove(cpu);
+        let was_idle = self.idle.remove(cpu);
         let Some(mut queue) = self.lock_queue_of(cpu) else {
             return Pick {
                 next: loaded.map_or(Next::Idle, |_| Next::Unload),
@@ -192,6 +192,10 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 kick: CpuMask::EMPTY,
             };
         };
+        // Another CPU took it out of the idle ones, for a unit that it wants to be run.
+        let owes_look = queue
+            .runner_mut(cpu)
+            .is_some_and(|runner| core::mem::take(&mut runner.owes_look) && !was_idle);
         queue.charge(cpu, now);
         queue.unpark(now);
         let mut retry = None;
@@ -249,15 +253,12 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             (None, _) => Next::Idle,
         };
         let mut kick = CpuMask::EMPTY;
-        if let Some(runner) = queue.runner_mut(cpu) {
-            let owes = core::mem::replace(&mut runner.owes_look, retry.is_some());
-            // What it was to take after a while is for another CPU now.
-            if owes && choice.slot.is_some() {
-                let idle = self.idle.load().and(queue.units.pool);
-                if let Some(other) = idle.iter().find(|other| self.idle.remove(*other)) {
-                    kick.insert(other);
-                }
+        if choice.slot.is_none() {
+            if let Some(runner) = queue.runner_mut(cpu) {
+                runner.owes_look = true;
             }
+        } else if owes_look {
+            kick = self.look_on(&queue);
         }
         for slot in queue.units.ready.iter().take(OFFERS) {
             if let Some(idle) = self.idle_cpu_for(&queue, *slot) {
@@ -265,6 +266,33 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             }
         }
         Pick { next, until, kick }
+    }
+
+    /// Idle CPUs for what waits in other queues: this one was told to look, and has something else to run now.
+    fn look_on(&self, queue: &Queue<T>) -> CpuMask {
+        let mut kick = CpuMask::EMPTY;
+        let mut waiting = self.waiting.load().and(queue.peers);
+        waiting.remove(queue.index);
+        let idle = || self.idle.load().and(queue.units.pool);
+        for index in waiting.iter().take(OFFERS) {
+            if idle().is_empty() {
+                break;
+            }
+            let found = match self.try_lock_queue(index) {
+                Some(other) => other
+                    .units
+                    .ready
+                    .iter()
+                    .take(OFFERS)
+                    .find_map(|slot| self.idle_cpu_for(&other, *slot)),
+                // Whoever has the lock knows more; any idle CPU will find out.
+                None => idle().iter().find(|cpu| self.idle.remove(*cpu)),
+            };
+            if let Some(cpu) = found {
+                kick.insert(cpu);
+            }
+        }
+        kick
     }
 
     /// Looks for a unit in other queues that `cpu` should run rather than `candidate` of its own, and takes it.
@@ -420,21 +448,22 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         }
         let entry = queue.units.get(slot)?;
         let allowed = entry.allowed(&queue.units.pool);
-        let idle = self.idle.load().and(allowed);
-        if idle.is_empty() {
-            return None;
-        }
+        let all_idle = self.idle.load();
+        let idle = all_idle.and(allowed);
         let preferred = entry.preferred(allowed);
         let unit = entry.payload.unit();
         if let Some(on) = unit.loaded_on() {
             if idle.contains(on) && preferred.contains(on) && self.idle.remove(on) {
                 return Some(on);
             }
-            if !unit.may_run_on(MAX_CPUS) {
-                // Nobody else can take it yet: whoever has its registers offers it when it has saved them. If that is
-                // an idle CPU that it does not like to run on, it has nothing better to do.
-                return (idle.contains(on) && self.idle.remove(on)).then_some(on);
+            if (!idle.is_empty() || all_idle.contains(on)) && !unit.may_run_on(MAX_CPUS) {
+                // Nobody else can take it yet: whoever has its registers offers it when it has saved them. An idle CPU
+                // has to be told.
+                return self.idle.remove(on).then_some(on);
             }
+        }
+        if idle.is_empty() {
+            return None;
         }
         let own = queue.units.cpus;
         let liked = preferred.and(idle);

@@ -230,7 +230,8 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 if to.units.cpus.and(allowed).is_empty() {
                     continue;
                 }
-                if let State::Running(cpu) = entry.state {
+                // It ran there, or an idle CPU still has it loaded.
+                if let Some(cpu) = entry.payload.unit().loaded_on() {
                     kicks.insert(cpu);
                 }
                 let is_null = from.policy.kind() == Kind::Null;

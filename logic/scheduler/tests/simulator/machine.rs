@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use scheduler::{
-    Affinity, CpuMask, DEFAULT_POOL, Kind, Next, Pools, Scheduler, Share, State, Unit,
+    Affinity, CpuMask, DEFAULT_POOL, Kind, Next, PoolError, Pools, Scheduler, Share, State, Unit,
 };
 
 use super::{Handle, Random, SimulatedLock, Vcpu};
@@ -118,6 +118,8 @@ pub struct Machine {
     random: Random,
     /// For each CPU, since when it idles while something waits that it could run.
     wasting: Vec<Option<u64>>,
+    /// Times that something was changed from outside.
+    changes: u64,
     /// The longest of these times.
     pub longest_waste: u64,
     pub longest_waste_at: u64,
@@ -144,6 +146,7 @@ impl Machine {
             sequence: 0,
             random: Random::new(settings.seed),
             wasting: vec![None; settings.cpus],
+            changes: 0,
             longest_waste: 0,
             longest_waste_at: 0,
             watch_work: settings.kind == Kind::Credit2,
@@ -180,12 +183,17 @@ impl Machine {
 
     /// A CPU leaves its pool.
     pub fn remove_cpu(&mut self, pool: u32, cpu: usize) {
+        self.try_remove_cpu(pool, cpu).unwrap();
+    }
+
+    /// A CPU leaves its pool, if it may.
+    pub fn try_remove_cpu(&mut self, pool: u32, cpu: usize) -> Result<(), PoolError> {
         let kicks = self
             .pools
-            .remove_cpu(&self.scheduler, pool, cpu, self.now)
-            .unwrap();
+            .remove_cpu(&self.scheduler, pool, cpu, self.now)?;
         self.kick_all(kicks);
         self.watch();
+        Ok(())
     }
 
     /// A new vCPU, awake after its first sleep, or at once if it is a hog. Returns its number.
@@ -263,6 +271,7 @@ impl Machine {
             self.settle(cpu);
         }
         self.vcpus[id].awake = false;
+        self.changes += 1;
         let handle = self.vcpus[id].handle.clone();
         let kick = self.scheduler.update(&handle.0.unit, self.now, || false);
         self.kick(kick);
@@ -407,8 +416,12 @@ impl Machine {
             let time = self.scheduler.run_time(&vcpu.handle.0.unit, self.now);
             let most =
                 vcpu.ran + (vcpu.switches + 1) * (self.settings.switch + self.settings.interrupt);
+            // What it ran after it was stopped from outside, until its CPU heard of it, is not charged.
+            let least = vcpu
+                .ran
+                .saturating_sub(self.changes * (self.settings.interrupt + 1));
             assert!(
-                time >= vcpu.ran && (time <= most || self.settings.stall_every != 0),
+                time >= least && time <= most || self.settings.stall_every != 0,
                 "vCPU {} ran {} ns (at most {most} with switches) and was charged {time}",
                 vcpu.handle.0.id,
                 vcpu.ran
@@ -455,7 +468,9 @@ impl Machine {
         }
     }
 
-    fn kick_all(&mut self, cpus: CpuMask) {
+    /// Tells CPUs to pick.
+    pub fn kick_all(&mut self, cpus: CpuMask) {
+        self.changes += 1;
         for cpu in cpus.iter() {
             self.kick(Some(cpu));
         }
@@ -582,7 +597,9 @@ impl Machine {
         let handle = loaded.map(|id| self.vcpus[id].handle.clone());
         let unit = handle.as_ref().map(|handle| &handle.0.unit);
         let pick = self.scheduler.pick(cpu, unit, self.now);
-        self.kick_all(pick.kick);
+        for other in pick.kick.iter() {
+            self.kick(Some(other));
+        }
         if let Some(until) = pick.until {
             let picks = self.cpus[cpu].picks;
             self.at(until.max(self.now), Event::Pick(cpu, Some(picks)));
