@@ -82,6 +82,7 @@ fn serve(options: Options) -> Result<(), String> {
         // Fails if it leads a session already.
         let _ = rustix::process::setsid();
     }
+    allow_many_files();
     let (pid_file, output_pid) = (options.pid_file.clone(), options.output_pid);
     let mut daemon = Daemon::start(options).map_err(|error| error.to_string())?;
     if let Some(path) = pid_file {
@@ -99,4 +100,18 @@ fn serve(options: Options) -> Result<(), String> {
         println!("{}", std::process::id());
     }
     daemon.run().map_err(|error| error.to_string())
+}
+
+/// As many clients as the system lets this process have.
+fn allow_many_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // With fewer it serves fewer.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
 }

@@ -25,6 +25,8 @@ pub(super) struct Listeners {
     clients: Option<UnixListener>,
     metrics: Option<UnixListener>,
     readers: HashMap<usize, UnixStream>,
+    /// A client waits in the kernel for want of descriptors: to be taken when one is closed.
+    pub(super) starved: bool,
 }
 
 impl Listeners {
@@ -89,6 +91,7 @@ impl Daemon {
 
     /// Takes all clients that wait.
     pub(super) fn accept_clients(&mut self) {
+        self.listeners.starved = false;
         while let Some(listener) = &self.listeners.clients {
             match listener.accept() {
                 Ok((stream, _)) => self.open_socket(stream),
@@ -107,7 +110,7 @@ impl Daemon {
             io::ErrorKind::WouldBlock => false,
             io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => true,
             _ => {
-                // Too many open files: they wait in the kernel until one is closed.
+                self.listeners.starved = true;
                 self.log
                     .write(Level::Error, &format!("a client cannot be taken: {error}"));
                 false

@@ -85,15 +85,30 @@ impl Daemon {
         let mut events = Events::with_capacity(256);
         loop {
             let timeout = self.timeout();
-            match self.poll.poll(&mut events, timeout) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => result?,
-            }
-            for event in &events {
-                self.dispatch(event.token());
-            }
-            self.round();
+            self.serve_once(&mut events, timeout)?;
         }
+    }
+
+    /// A single round: waits at most `timeout`, and does what there is to do.
+    ///
+    /// # Errors
+    ///
+    /// That the kernel will not let it wait.
+    pub fn serve_once(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => result?,
+        }
+        for event in &*events {
+            self.dispatch(event.token());
+        }
+        self.round();
+        Ok(())
+    }
+
+    /// What is wrong with the store: nothing, unless there is a bug.
+    pub fn check(&self) -> Vec<String> {
+        self.store.check().iter().map(ToString::to_string).collect()
     }
 
     /// How long to wait: not at all with work left.
@@ -102,6 +117,8 @@ impl Daemon {
             || !self.ready_sockets.is_empty()
             || !self.ready_rings.is_empty()
             || !self.closing.is_empty()
+            || !self.effects.is_empty()
+            || !self.outputs.is_empty()
         {
             return Some(Duration::ZERO);
         }
@@ -226,6 +243,9 @@ impl Daemon {
             self.arrivals.remove(&id);
             self.trace.closed(id);
             self.step(Event::SocketClosed(number));
+        }
+        if self.listeners.starved {
+            self.accept_clients();
         }
         self.commit();
         self.do_effects();

@@ -292,6 +292,9 @@ impl Daemon {
             fault.ours, fault.theirs
         );
         self.log.write(Level::Warning, &line);
+        if let Some(connection) = self.rings.by_domain.get_mut(&domain) {
+            connection.failed = true;
+        }
         self.step(Event::RingFailed(domain));
     }
 

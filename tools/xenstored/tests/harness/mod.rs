@@ -1,5 +1,7 @@
 //! A daemon in a process of its own, on a machine that is a directory, and domains that speak through rings.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
@@ -13,18 +15,18 @@ use xenstore::{Access, Client, Endpoint, Permission};
 use xenstored::machine::SimulatedDomain;
 
 /// How long anything may take before it has failed: hours of patience for a busy machine would hide a hang.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The daemon, and all that it has.
-pub struct Server {
-    pub directory: PathBuf,
+pub(crate) struct Server {
+    pub(crate) directory: PathBuf,
     options: Vec<String>,
     child: Option<Child>,
 }
 
 impl Server {
     /// Starts one, with nothing.
-    pub fn new(name: &str, options: &[&str]) -> Self {
+    pub(crate) fn new(name: &str, options: &[&str]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory =
@@ -40,21 +42,21 @@ impl Server {
         server
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
-    pub fn machine(&self) -> PathBuf {
+    pub(crate) fn machine(&self) -> PathBuf {
         self.path("machine")
     }
 
     /// The program under test.
-    pub fn program() -> &'static str {
+    pub(crate) fn program() -> &'static str {
         env!("CARGO_BIN_EXE_xenstored")
     }
 
     /// Starts the daemon, on what an earlier one left.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = fs::File::options()
             .append(true)
             .create(true)
@@ -79,7 +81,7 @@ impl Server {
     }
 
     /// Kills it, as `kill -9` does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             // Whoever has died already did so against the rules, and is reported by what follows.
             let _ = child.kill();
@@ -88,14 +90,14 @@ impl Server {
     }
 
     /// Whether it still runs.
-    pub fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self) -> bool {
         self.child
             .as_mut()
             .is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
     /// A client on its socket.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match Client::connect_to(&Endpoint::Socket(self.path("socket"))) {
@@ -106,12 +108,12 @@ impl Server {
         }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// A domain with a home of its own in the store.
-    pub fn domain(&self, client: &mut Client, number: u16) -> Domain {
+    pub(crate) fn domain(&self, client: &mut Client, number: u16) -> Domain {
         let domain = SimulatedDomain::create(&self.machine(), number).unwrap();
         client.introduce(number, 0, 1).unwrap();
         let home = format!("/local/domain/{number}");
@@ -142,9 +144,9 @@ impl Drop for Server {
 }
 
 /// A domain's side of its ring.
-pub struct Domain {
-    pub domain: SimulatedDomain,
-    pub number: u16,
+pub(crate) struct Domain {
+    pub(crate) domain: SimulatedDomain,
+    pub(crate) number: u16,
     decoder: Decoder,
     /// What came and was not looked at.
     messages: VecDeque<(Header, Vec<u8>)>,
@@ -153,7 +155,7 @@ pub struct Domain {
 
 impl Domain {
     /// Sends a request; gives its number. Waits for room as a kernel does.
-    pub fn send(&mut self, operation: Operation, transaction: u32, payload: &[u8]) -> u32 {
+    pub(crate) fn send(&mut self, operation: Operation, transaction: u32, payload: &[u8]) -> u32 {
         self.next += 1;
         let mut message = Vec::new();
         wire::encode(&mut message, operation, self.next, transaction, payload).unwrap();
@@ -161,7 +163,7 @@ impl Domain {
         self.next
     }
 
-    pub fn send_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         let deadline = Instant::now() + PATIENCE;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -176,7 +178,7 @@ impl Domain {
     }
 
     /// Takes what there is; waits for a while if there is nothing.
-    pub fn receive(&mut self, time: Duration) {
+    pub(crate) fn receive(&mut self, time: Duration) {
         let mut bytes = self.domain.ring.take_responses();
         if bytes.is_empty() {
             self.domain.wait(time);
@@ -193,7 +195,7 @@ impl Domain {
     }
 
     /// The next message.
-    pub fn next_message(&mut self) -> (Header, Vec<u8>) {
+    pub(crate) fn next_message(&mut self) -> (Header, Vec<u8>) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(message) = self.messages.pop_front() {
@@ -210,7 +212,7 @@ impl Domain {
     }
 
     /// The answer to a request that was sent: the next message that is no event. Events before it are kept.
-    pub fn answer(&mut self, request: u32) -> Result<Vec<u8>, String> {
+    pub(crate) fn answer(&mut self, request: u32) -> Result<Vec<u8>, String> {
         let mut events = VecDeque::new();
         let (header, payload) = loop {
             let (header, payload) = self.next_message();
@@ -229,7 +231,7 @@ impl Domain {
         Ok(payload)
     }
 
-    pub fn request(
+    pub(crate) fn request(
         &mut self,
         operation: Operation,
         transaction: u32,
@@ -239,24 +241,29 @@ impl Domain {
         self.answer(number)
     }
 
-    pub fn write(&mut self, transaction: u32, path: &str, value: &str) -> Result<(), String> {
+    pub(crate) fn write(
+        &mut self,
+        transaction: u32,
+        path: &str,
+        value: &str,
+    ) -> Result<(), String> {
         let payload = format!("{path}\0{value}");
         self.request(Operation::Write, transaction, payload.as_bytes())
             .map(drop)
     }
 
-    pub fn read(&mut self, transaction: u32, path: &str) -> Result<String, String> {
+    pub(crate) fn read(&mut self, transaction: u32, path: &str) -> Result<String, String> {
         let value = self.request(Operation::Read, transaction, format!("{path}\0").as_bytes())?;
         Ok(String::from_utf8_lossy(&value).into_owned())
     }
 
-    pub fn watch(&mut self, path: &str, token: &str) {
+    pub(crate) fn watch(&mut self, path: &str, token: &str) {
         self.request(Operation::Watch, 0, format!("{path}\0{token}\0").as_bytes())
             .unwrap();
     }
 
     /// The next event: its path and token.
-    pub fn event(&mut self) -> (String, String) {
+    pub(crate) fn event(&mut self) -> (String, String) {
         let (header, payload) = self.next_message();
         assert_eq!(header.operation, Operation::WatchEvent as u32);
         let text = String::from_utf8_lossy(&payload).into_owned();
@@ -268,14 +275,14 @@ impl Domain {
     }
 
     /// Begins a transaction.
-    pub fn begin(&mut self) -> u32 {
+    pub(crate) fn begin(&mut self) -> u32 {
         let number = self.request(Operation::TransactionStart, 0, b"\0").unwrap();
         let text = String::from_utf8_lossy(&number).into_owned();
         text.trim_end_matches('\0').parse().unwrap()
     }
 
     /// Whether nothing is left that came and was not looked at.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.receive(Duration::from_millis(1));
         self.messages.is_empty() && self.decoder.pending().is_empty()
     }
