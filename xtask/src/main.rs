@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_scheduler;
 mod check;
 mod command;
 mod cpio;
@@ -76,6 +77,8 @@ enum Task {
 enum Bench {
     /// Instructions from the loader to domain 0's /init
     Boot(bench::Options),
+    /// Shares over time on a simulated machine, as a table and as pictures in target/bench
+    Sched,
 }
 
 fn main() -> ExitCode {
@@ -99,6 +102,7 @@ fn perform(task: Task) -> Result<i32> {
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
         Task::Check(options) => return check::command(&options),
         Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
+        Task::Bench(Bench::Sched) => return bench_scheduler::run_all(),
         Task::Install { destdir } => {
             for path in install::install(&destdir)? {
                 println!("installed {}", path.display());

@@ -396,7 +396,7 @@ impl<T: Payload> Queue<T> {
         }
         // A debt has to be known before there is more.
         entry.return_grant();
-        let number = entry.payload.name().1;
+        let number = entry.payload.number();
         let until = match entry.payload.share().take(now, number, &mut entry.taken) {
             Ok(grant) => {
                 entry.grant = Some(grant);

@@ -13,6 +13,11 @@ pub trait Payload: Clone {
     fn share(&self) -> &Share;
     /// UUID of its domain and its number there, by which an ARINC 653 schedule names it.
     fn name(&self) -> ([u8; 16], u32);
+
+    /// Its number in its domain.
+    fn number(&self) -> u32 {
+        self.name().1
+    }
 }
 
 /// The scheduler's part of a vCPU, which the hypervisor embeds in it.

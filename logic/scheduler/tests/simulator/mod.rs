@@ -11,6 +11,7 @@
     reason = "each user of this file uses a part of it"
 )]
 
+mod checks;
 mod lock;
 mod machine;
 mod random;
