@@ -7,7 +7,7 @@ use platform_cpu::lock::SpinLock;
 
 use crate::console::ALWAYS;
 use crate::cpu::Cpu;
-use crate::{domains, events, irq, mm, power, ranks, schedule, time};
+use crate::{counters, domains, events, irq, mm, power, ranks, schedule, time};
 
 /// Handles a key on the CPU that it was typed at. It holds no lock when called.
 pub type Handler = fn(&mut Cpu, u8);
@@ -115,6 +115,7 @@ pub fn init() {
     register(b'e', "dump event channels", |_, _| events::dump());
     register(b'a', "dump timer queues", |cpu, _| time::dump(cpu));
     register(b'i', "dump interrupt bindings", |_, _| irq::dump());
+    register(b'p', "print counters", |_, _| counters::dump());
     register(b'R', "reboot machine", |_, _| power::reboot());
     register(b'C', "trigger a crashdump", |_, _| {
         panic!("crash asked for by debug key 'C'")

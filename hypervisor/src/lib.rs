@@ -14,6 +14,7 @@ mod bounce;
 mod config;
 mod console;
 mod context;
+mod counters;
 mod cpu;
 mod creation;
 mod death;

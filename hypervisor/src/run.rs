@@ -5,6 +5,7 @@ use platform_cpu::{Exit, GuestFrame};
 
 use crate::bounce::{self, Extra};
 use crate::context::Context;
+use crate::counters::{self, Count};
 use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
@@ -26,6 +27,7 @@ pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
 
 /// Waits for an interrupt and handles it.
 fn idle(cpu: &mut Cpu) {
+    counters::count(Count::Idles);
     time::program_timer(cpu);
     if let Some(vector) = cpu.halt() {
         irq::handle(cpu, vector);
@@ -63,6 +65,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
     // Whoever has it still gives it back soon: it was not to be chosen but for that.
     let mut guard = vcpu.state.lock();
     let state = &mut *guard;
+    counters::count(Count::Switches);
     switch::load(cpu, domain, vcpu, state, regs);
     let mut context = Context {
         cpu,

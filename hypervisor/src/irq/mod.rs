@@ -24,6 +24,7 @@ use platform_devices::redirection::MsiMessage;
 use platform_devices::{CpuPorts, pic, startup};
 use platform_memory::{Cache, Mmio};
 
+use crate::counters::{self, Count};
 use crate::cpu::{self, Cpu, Work};
 use crate::{console, domains, events, ranks, time};
 use table::{Arrival, TABLE};
@@ -220,6 +221,7 @@ fn send(cpu: usize, vector: u8) {
 
 /// Makes another CPU leave its guest or its idle loop and look at its work.
 pub fn send_reschedule(cpu: usize) {
+    counters::count(Count::Interrupts);
     send(cpu, vector::RESCHEDULE);
 }
 
@@ -233,6 +235,7 @@ fn init_waiting() {
 /// is done later, but for flushes.
 fn wait_for_interrupt() {
     let Some(lapic) = LAPIC.get() else { return };
+    counters::count(Count::HaltedWaits);
     cpu::halted(|| {
         let vector = platform_cpu::halt_until_urgent_interrupt();
         match vector {

@@ -20,6 +20,7 @@ use frames::{Epoch, Stamp};
 use platform_cpu::{MAX_CPUS, control, cpu_id, hooks, park};
 
 use super::frame_table;
+use crate::counters::{self, Count};
 use crate::cpu::{self, Mode, Work};
 
 /// Pages that a CPU can be asked to forget one by one; if there are more, it forgets all.
@@ -161,6 +162,7 @@ impl CpuFlush {
 
     fn wait(&self, id: usize, is_done: impl Fn(&Self) -> bool) {
         if !self.is_rid(id, &is_done) {
+            counters::count(Count::FlushWaits);
             park::wait_until(self.key(), || self.is_rid(id, &is_done));
         }
     }
@@ -200,6 +202,7 @@ pub fn serve(work: u32) {
     let Some(cpu) = CPUS.get(cpu_id()) else {
         return;
     };
+    counters::count(Count::FlushesServed);
     // Before the pages are looked at: each that was named before this tick is done with it.
     let tick = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
     for slot in &cpu.pages {
@@ -236,6 +239,7 @@ pub(super) fn flush_stale(since: Stamp) {
         }
     }
     if any {
+        counters::count(Count::StaleFlushes);
         flush_on(&stale);
     }
 }
@@ -251,6 +255,7 @@ pub fn flush_on(cpus: &CpuSet) {
         if id == this {
             here = true;
         } else if cpu.loaded.load(Ordering::SeqCst) {
+            counters::count(Count::FlushRequests);
             cpu::request(id, Work::Flush);
         }
     }
@@ -285,6 +290,7 @@ pub fn flush_page_on(cpus: &CpuSet, page: Vaddr) {
     // After the page is named, before the CPU is told: an answer with a later tick has seen the page.
     let asked = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
     for id in some.iter() {
+        counters::count(Count::FlushRequests);
         cpu::request(id, Work::FlushPages);
     }
     if here {

@@ -17,6 +17,7 @@ use xen_abi::mmu::{
 use super::va_mapping::{all_cpus_of, cpus_of};
 use super::{BUDGET, Stop, Subject, end, start, table_stop};
 use crate::context::Context;
+use crate::counters::{self, Count};
 use crate::domain::DomId;
 use crate::hypercall::errno;
 use crate::mm::{self, MAX_LDT_ENTRIES, validator};
@@ -220,11 +221,18 @@ impl Item {
         let is_address = guest::is_guest_range(address, 1);
         let cpus = || cpus_of(domain, self.second).map_err(|_| Errno::EINVAL);
         match self.command {
-            MMUEXT_TLB_FLUSH_LOCAL => mm::flush_local(),
-            MMUEXT_TLB_FLUSH_MULTI => mm::flush_on(&cpus()?),
+            MMUEXT_TLB_FLUSH_LOCAL => {
+                counters::count(Count::LocalFlushes);
+                mm::flush_local();
+            }
+            MMUEXT_TLB_FLUSH_MULTI => {
+                counters::count(Count::GuestFlushes);
+                mm::flush_on(&cpus()?);
+            }
             MMUEXT_TLB_FLUSH_ALL => mm::flush_on(&all_cpus_of(domain)),
             MMUEXT_INVLPG_LOCAL if is_address => control::invlpg(address),
             MMUEXT_INVLPG_MULTI => {
+                counters::count(Count::GuestFlushes);
                 let cpus = cpus()?;
                 if is_address {
                     mm::flush_page_on(&cpus, address);
