@@ -22,8 +22,8 @@ pub enum Work {
     Reschedule = 1 << 1,
     /// Handle console input that came in.
     Console = 1 << 2,
-    /// Take the loaded vCPU off if it does not want to run.
-    Unload = 1 << 3,
+    /// Go out of use, or come back ([`crate::hotplug`]).
+    Hotplug = 1 << 3,
     /// Look for events of the vCPU that runs.
     Events = 1 << 4,
     /// Flush all translations ([`crate::mm`]).
@@ -141,8 +141,6 @@ pub struct Cpu {
     pub programmed: Option<u64>,
     /// Whether the vCPU that runs should stop doing so.
     pub reschedule: bool,
-    /// Whether a vCPU that does not want to run should be taken off.
-    pub unload: bool,
     /// End of the running vCPU's time slice, in nanoseconds; `None` if it may run on.
     pub slice_end: Option<u64>,
     /// Print the registers of the guest that runs here (debug keys).
@@ -159,7 +157,6 @@ impl Cpu {
             shared: SHARED.get(id)?,
             programmed: None,
             reschedule: false,
-            unload: false,
             slice_end: None,
             show_registers: false,
             last_write: LastWrite::default(),

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use ::hypercall::Caller;
 use addr::PAGE_SIZE;
 use frames::PageRef;
-use platform_memory::{PerDomainArea, try_arc, try_box};
+use platform_memory::{PerDomainArea, try_arc};
 use xen_abi::shared_info::VcpuInfo;
 
 use crate::domain::{DomId, Domain, DomainMemory, NewDomain, VcpuRef};
@@ -116,11 +116,11 @@ pub fn add_vcpu(domain: &Arc<Domain>, id: u32) -> Result<(), OutOfMemory> {
     // As after a hardware reset: no interrupts until the kernel says so.
     info.set_upcall_mask(true);
     let state = vcpu_context::empty().map_err(|_| ERROR)?;
-    let vcpu = try_box(Vcpu::new(id, info, state)).ok_or(ERROR)?;
-    domain.add_vcpu(vcpu).map_err(|_| ERROR)?;
+    let vcpu = try_arc(Vcpu::new(id, info, state)).ok_or(ERROR)?;
+    domain.add_vcpu(vcpu.clone()).map_err(|_| ERROR)?;
     schedule::insert(VcpuRef {
         domain: domain.clone(),
-        id,
+        vcpu,
     })
     .map_err(|_| ERROR)
 }

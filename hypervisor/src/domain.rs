@@ -9,6 +9,7 @@ use ::hypercall::Caller;
 use frames::FrameList;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::PerDomainArea;
+use scheduler::{Payload, Share, Unit};
 
 use xen_abi::shared_info::{ArchSharedInfo, SharedInfo};
 
@@ -85,8 +86,6 @@ pub type E820Entry = [u8; 20];
 /// What a domain's controller has set, and may set again.
 #[derive(Default)]
 pub struct Settings {
-    /// UUID.
-    pub handle: [u8; 16],
     /// Memory map.
     pub memory_map: Vec<E820Entry>,
     /// Time-stamp counter.
@@ -106,7 +105,9 @@ pub struct Shutdown {
 pub struct Domain {
     id: DomId,
     caller: Caller,
-    vcpus: Box<[Once<Box<Vcpu>>]>,
+    /// In a lock of its own: the scheduler asks for it.
+    handle: SpinLock<[u8; 16]>,
+    vcpus: Box<[Once<Arc<Vcpu>>]>,
     /// The page shared with the hypervisor.
     pub shared_info: LentPage,
     /// Pages owned and allowed.
@@ -139,6 +140,8 @@ pub struct Domain {
     pub has_run: AtomicBool,
     /// Nanoseconds between the machine's wall clock and its own.
     pub time_offset: AtomicI64,
+    /// What it may have of the machine's CPUs.
+    pub share: Share,
     /// Its watchdogs.
     pub watchdogs: SpinLock<Watchdogs>,
     /// What its controller has set.
@@ -189,6 +192,7 @@ impl Domain {
         Some(Self {
             id: new.id,
             caller: new.caller,
+            handle: SpinLock::new(ranks::HANDLE, [0; 16]),
             vcpus: vcpus.into_boxed_slice(),
             shared_info: new.shared_info,
             memory: new.memory,
@@ -206,6 +210,7 @@ impl Domain {
             controller_pauses: AtomicU32::new(0),
             has_run: AtomicBool::new(false),
             time_offset: AtomicI64::new(0),
+            share: Share::new(new.id),
             watchdogs: SpinLock::new(ranks::OWN_TIMERS, Watchdogs::new()),
             settings: SpinLock::new(ranks::SETTINGS, Settings::default()),
             life: AtomicU8::new(Life::Alive as u8),
@@ -233,7 +238,12 @@ impl Domain {
 
     /// UUID that its creator gave it; zero for domain 0.
     pub fn handle(&self) -> [u8; 16] {
-        self.settings.lock().handle
+        *self.handle.lock()
+    }
+
+    /// Sets its UUID.
+    pub fn set_handle(&self, handle: [u8; 16]) {
+        *self.handle.lock() = handle;
     }
 
     /// How far its life has come.
@@ -261,11 +271,11 @@ impl Domain {
     /// vCPU `id`, if there is one.
     #[inline]
     pub fn vcpu(&self, id: u32) -> Option<&Vcpu> {
-        self.vcpus.get(id as usize)?.get().map(|boxed| &**boxed)
+        self.vcpus.get(id as usize)?.get().map(|vcpu| &**vcpu)
     }
 
     /// Adds a vCPU; gives it back if there is no room for its number or it exists.
-    pub fn add_vcpu(&self, vcpu: Box<Vcpu>) -> Result<(), Box<Vcpu>> {
+    pub fn add_vcpu(&self, vcpu: Arc<Vcpu>) -> Result<(), Arc<Vcpu>> {
         let id = vcpu.id();
         match self.vcpus.get(id as usize) {
             Some(slot) => slot.set(vcpu),
@@ -277,7 +287,7 @@ impl Domain {
     pub fn vcpus(&self) -> impl Iterator<Item = &Vcpu> {
         self.vcpus
             .iter()
-            .filter_map(|slot| slot.get().map(|boxed| &**boxed))
+            .filter_map(|slot| slot.get().map(|vcpu| &**vcpu))
     }
 
     /// Most vCPUs it can have.
@@ -355,12 +365,20 @@ impl Domain {
 pub struct VcpuRef {
     /// The domain.
     pub domain: Arc<Domain>,
-    /// The vCPU's number; it exists.
-    pub id: u32,
+    /// The vCPU, one of the domain's.
+    pub vcpu: Arc<Vcpu>,
 }
 
-impl PartialEq for VcpuRef {
-    fn eq(&self, other: &Self) -> bool {
-        self.id == other.id && Arc::ptr_eq(&self.domain, &other.domain)
+impl Payload for VcpuRef {
+    fn unit(&self) -> &Unit {
+        &self.vcpu.unit
+    }
+
+    fn share(&self) -> &Share {
+        &self.domain.share
+    }
+
+    fn name(&self) -> ([u8; 16], u32) {
+        (self.domain.handle(), self.vcpu.id())
     }
 }

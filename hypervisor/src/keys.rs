@@ -88,13 +88,6 @@ fn show_domains(_: &mut Cpu, _: u8) {
     });
 }
 
-fn show_run_queue(_: &mut Cpu, _: u8) {
-    log::info!(target: ALWAYS, "Run queue (now = {}):", time::now());
-    schedule::for_each_queued(|cpu, vcpu| {
-        log::info!(target: ALWAYS, "    CPU{cpu}: d{}v{}", vcpu.domain.id(), vcpu.id);
-    });
-}
-
 fn show_memory(_: &mut Cpu, _: u8) {
     log::info!(
         target: ALWAYS,
@@ -110,7 +103,7 @@ pub fn init() {
     register(b'0', "dump Dom0 registers", show_registers);
     register(b'd', "dump registers", show_registers);
     register(b'q', "dump domain (and guest debug) info", show_domains);
-    register(b'r', "dump run queues", show_run_queue);
+    register(b'r', "dump run queues", |_, _| schedule::dump());
     register(b'm', "memory info", show_memory);
     register(b'e', "dump event channels", |_, _| events::dump());
     register(b'a', "dump timer queues", |cpu, _| time::dump(cpu));

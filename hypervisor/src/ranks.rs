@@ -10,6 +10,8 @@ pub const CREATION: Rank = Rank::new(4, "creation");
 pub const TEARDOWN: Rank = Rank::new(5, "teardown");
 /// The list of domains.
 pub const DOMAINS: Rank = Rank::new(10, "domains");
+/// CPUs that go and come.
+pub const HOTPLUG: Rank = Rank::new(9, "cpu hotplug");
 /// How a domain ended.
 pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
 /// What a domain's controller has set.
@@ -24,6 +26,8 @@ pub const GRANTS: Rank = Rank::new(31, "grants");
 pub const MAPTRACK: Rank = Rank::new(32, "maptrack");
 /// The table of physical interrupts: an event channel is bound to one under its domain's lock.
 pub const INTERRUPTS: Rank = Rank::new(35, "interrupts");
+/// Pools of CPUs.
+pub const POOLS: Rank = Rank::new(48, "cpu pools");
 /// Run queues.
 pub const SCHEDULER: Rank = Rank::new(50, "scheduler");
 /// A vCPU's run-state times: they change with what its queue says.
@@ -32,6 +36,8 @@ pub const RUNSTATE: Rank = Rank::new(51, "runstate");
 pub const OWN_TIMERS: Rank = Rank::new(52, "own timers");
 /// The timers of a CPU.
 pub const TIMERS: Rank = Rank::new(53, "timers");
+/// A domain's UUID.
+pub const HANDLE: Rank = Rank::new(54, "handle");
 /// The wall clock.
 pub const WALL_CLOCK: Rank = Rank::new(55, "wall clock");
 /// A vCPU's mapped LDT pages.

@@ -2,6 +2,7 @@
 
 use ::hypercall::CrashReason;
 use platform_cpu::{Exit, GuestFrame};
+use scheduler::Next;
 
 use crate::bounce::{self, Extra};
 use crate::context::Context;
@@ -10,17 +11,24 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{console, dump, hypercall, irq, mm, schedule, switch, time, vcpu_time};
+use crate::{console, dump, hotplug, hypercall, irq, mm, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
+    let mut next = None;
     loop {
-        if schedule::choose_idle(&mut cpu)
-            && let Some(vcpu) = schedule::next(&cpu)
+        if next.is_none()
+            && let Next::Switch(vcpu) = schedule::pick(&mut cpu, None)
         {
-            run_vcpu(&mut cpu, &mut regs, &vcpu);
-        } else {
-            idle(&mut cpu);
+            next = Some(vcpu);
+        }
+        match next.take() {
+            Some(vcpu) => next = run_vcpu(&mut cpu, &mut regs, &vcpu),
+            None => {
+                // What it is to do while it is out of use is no more than it does here.
+                hotplug::note_idle(cpu.id);
+                idle(&mut cpu);
+            }
         }
     }
 }
@@ -47,22 +55,15 @@ fn do_work(cpu: &mut Cpu) {
     if work & Work::Reschedule as u32 != 0 {
         cpu.reschedule = true;
     }
-    if work & Work::Unload as u32 != 0 {
-        cpu.unload = true;
-        cpu.reschedule = true;
-    }
     // Nothing is to be done for `Work::Events`: they are looked for before each entry.
     mm::serve(work);
 }
 
-/// Runs `current` until another vCPU should run in its place. While nothing else wants the CPU a blocked vCPU
-/// stays loaded, so that waking it costs no switch.
-fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
-    let domain = &current.domain;
-    let Some(vcpu) = domain.vcpu(current.id) else {
-        return;
-    };
-    // Whoever has it still gives it back soon: it was not to be chosen but for that.
+/// Runs `current` until another vCPU should run in its place, which is returned, or none. While nothing else wants
+/// the CPU a blocked vCPU stays loaded, so that waking it costs no switch.
+fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) -> Option<VcpuRef> {
+    let (domain, vcpu) = (&current.domain, &*current.vcpu);
+    // No other CPU has it loaded; who looks at a vCPU that does not run soon gives it back.
     let mut guard = vcpu.state.lock();
     let state = &mut *guard;
     counters::count(Count::Switches);
@@ -74,7 +75,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         state,
         regs,
     };
-    loop {
+    let next = loop {
         // A timer that expires may wake another vCPU, which is work again: no interrupt would say so later.
         while context.cpu.has_work() {
             do_work(context.cpu);
@@ -84,18 +85,17 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         }
         if context.cpu.reschedule {
             context.cpu.reschedule = false;
-            match schedule::choose(context.cpu, current) {
-                schedule::Choice::Stay => {}
-                schedule::Choice::Switch => break,
-                schedule::Choice::Idle if context.cpu.unload => break,
-                schedule::Choice::Idle => {
+            match schedule::pick(context.cpu, Some(current)) {
+                Next::Stay => {}
+                Next::Switch(next) => break Some(next),
+                Next::Unload => break None,
+                Next::Idle => {
                     vcpu_time::note_idle(&mut context);
                     idle(context.cpu);
                     context.cpu.reschedule = true;
                     continue;
                 }
             }
-            context.cpu.unload = false;
             vcpu_time::note_running(&mut context);
         }
         let ready = deliver_events(&mut context).and_then(|()| {
@@ -105,14 +105,14 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) {
         if let Err(reason) = ready {
             dump::crash_domain(&mut context, reason);
         }
-    }
+    };
     let Context {
         cpu, state, regs, ..
     } = context;
     switch::save(cpu, domain, vcpu, state, regs);
-    cpu.unload = false;
     drop(guard);
-    vcpu.set_loaded_on(None);
+    schedule::release(vcpu);
+    next
 }
 
 /// Redirects the guest to its event callback if an upcall is due.

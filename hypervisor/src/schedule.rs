@@ -1,16 +1,19 @@
-//! Which vCPU runs where: the policy of `logic/scheduler` behind locks, and the vCPUs' waiting states.
+//! Which vCPU runs where: the scheduler of `logic/scheduler` with its queues in locks, and the vCPUs' waiting states.
 //!
-//! Each CPU has a queue, in a lock of its own. Whether a vCPU may run follows from several words that others change
-//! without a lock (it is up, it does not wait, nobody paused it). The rule that keeps queue and words together: who
-//! changes one of them calls [`update`] afterwards, which looks at all of them under the queue's lock. So the
-//! last one who gets the lock leaves the queue as the words say.
+//! Whether a vCPU may run follows from several words that others change without a lock (it is up, it does not wait,
+//! nobody paused it). The rule that keeps the scheduler and the words together: who changes one of them calls
+//! [`update`] afterwards, which looks at all of them under the lock of the vCPU's queue. So the last one who gets the
+//! lock leaves the scheduler knowing what the words say, and no wake-up is lost.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
-use platform_cpu::lock::SpinLock;
-use platform_cpu::{MAX_CPUS, park};
-use scheduler::{Policy, RoundRobin};
+use boot_info::config;
+use platform_cpu::lock::{Once, SpinGuard, SpinLock};
+use platform_cpu::park;
+use scheduler::{
+    Affinity, CpuMask, DEFAULT_POOL, Kind, Lock, Next, OutOfMemory, PoolError, PoolId, Pools, State,
+};
 
 use crate::context::Context;
 use crate::cpu::{self, Cpu, Work};
@@ -19,127 +22,189 @@ use crate::ranks;
 use crate::vcpu::{Vcpu, Waiting};
 use crate::{time, vcpu_time};
 
-type Queue = RoundRobin<VcpuRef>;
+/// A run queue.
+type Queue = scheduler::Queue<VcpuRef>;
 
-static QUEUES: [SpinLock<Queue>; MAX_CPUS] =
-    [const { SpinLock::new(ranks::SCHEDULER, RoundRobin::new()) }; MAX_CPUS];
+/// A run queue in its lock.
+pub struct QueueLock(SpinLock<Queue>);
 
-/// CPUs that run vCPUs: the first ones.
-static CPUS: AtomicUsize = AtomicUsize::new(1);
-/// vCPUs that were made known, to spread them over the CPUs.
-static INSERTED: AtomicUsize = AtomicUsize::new(0);
+impl Lock<Queue> for QueueLock {
+    type Guard<'a> = SpinGuard<'a, Queue>;
 
-/// What a CPU that runs a vCPU should do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// Go on with it.
-    Stay,
-    /// Run another, which [`next`] names.
-    Switch,
-    /// Wait: no vCPU wants to run.
-    Idle,
-}
+    #[inline]
+    fn lock(&self) -> SpinGuard<'_, Queue> {
+        self.0.lock()
+    }
 
-/// Says how many CPUs run vCPUs.
-pub fn set_cpus(cpus: usize) {
-    CPUS.store(cpus.clamp(1, MAX_CPUS), Ordering::Relaxed);
-}
-
-/// The vCPU that `cpu`, which has nothing loaded, is to load, if any. It counts as loaded from now on.
-pub fn next(cpu: &Cpu) -> Option<VcpuRef> {
-    let queue = QUEUES.get(cpu.id)?.lock();
-    let unit = queue.running()?;
-    let next = queue.get(unit).cloned()?;
-    // Under the lock: who pauses the vCPU from now on waits for this CPU.
-    next.domain.vcpu(next.id)?.set_loaded_on(Some(cpu.id));
-    Some(next)
-}
-
-/// Decides what `cpu`, which has `current` loaded, does.
-pub fn choose(cpu: &mut Cpu, current: &VcpuRef) -> Choice {
-    let now = time::now();
-    let Some(queue) = QUEUES.get(cpu.id) else {
-        return Choice::Idle;
-    };
-    let mut queue = queue.lock();
-    let pick = queue.pick(now);
-    cpu.slice_end = pick.until;
-    match pick.unit.and_then(|unit| queue.get(unit)) {
-        None => Choice::Idle,
-        Some(unit) if unit == current => Choice::Stay,
-        Some(_) => Choice::Switch,
+    #[inline]
+    fn try_lock(&self) -> Option<SpinGuard<'_, Queue>> {
+        self.0.try_lock()
     }
 }
 
-/// Decides what an idle `cpu` with nothing loaded does: whether there is something to run.
-pub fn choose_idle(cpu: &mut Cpu) -> bool {
-    let Some(queue) = QUEUES.get(cpu.id) else {
-        return false;
-    };
-    let pick = queue.lock().pick(time::now());
-    cpu.slice_end = pick.until;
-    pick.unit.is_some()
-}
+/// All run queues.
+pub type Scheduler = scheduler::Scheduler<VcpuRef, QueueLock>;
 
-/// Makes a vCPU known to the scheduler, asleep.
+static SCHEDULER: Once<Scheduler> = Once::new();
+static POOLS: Once<SpinLock<Pools>> = Once::new();
+
+/// Sets up queues for CPUs 0 to `cpus` - 1, of which each has to [`join`].
 ///
 /// # Errors
-/// There is no memory for it.
-pub fn insert(vcpu: VcpuRef) -> Result<(), scheduler::OutOfMemory> {
-    let handle = vcpu.clone();
-    let home = INSERTED.fetch_add(1, Ordering::Relaxed) % CPUS.load(Ordering::Relaxed);
-    let queue = QUEUES.get(home).ok_or(scheduler::OutOfMemory)?;
-    let Some(vcpu_state) = handle.domain.vcpu(handle.id) else {
-        return Err(scheduler::OutOfMemory);
+/// There is no memory.
+pub fn init(wanted: config::Scheduler, cpus: usize) -> Result<(), OutOfMemory> {
+    let kind = match wanted {
+        config::Scheduler::Credit2 => Kind::Credit2,
+        config::Scheduler::Null => Kind::Null,
+        config::Scheduler::Arinc653 => Kind::Arinc653,
+        config::Scheduler::Credit | config::Scheduler::Rtds => {
+            log::warn!("sched={wanted:?} is not there, using credit2");
+            Kind::Credit2
+        }
     };
-    vcpu_state.set_cpu(home);
-    if !vcpu_time::register(handle.domain.id(), vcpu_state) {
-        return Err(scheduler::OutOfMemory);
-    }
-    let unit = queue.lock().insert(vcpu)?;
-    vcpu_state.set_unit(unit);
+    let queues = Scheduler::new(cpus, |queue| {
+        QueueLock(SpinLock::new(ranks::SCHEDULER, queue))
+    })?;
+    let _ = SCHEDULER.set(queues);
+    let _ = POOLS.set(SpinLock::new(ranks::POOLS, Pools::new(kind)?));
+    log::info!("Using scheduler: {}", kind.name());
     Ok(())
 }
 
-/// Forgets a vCPU that is paused for good, and its timers.
-pub fn remove(vcpu: &Vcpu) {
-    vcpu_time::unregister(vcpu);
-    if let (Some(unit), Some(queue)) = (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
-        let removed = queue.lock().remove(unit, time::now());
-        // After the lock: it may be what keeps the domain.
-        drop(removed);
+/// The scheduler; `None` before [`init`].
+#[inline]
+pub fn scheduler() -> Option<&'static Scheduler> {
+    SCHEDULER.get()
+}
+
+/// The pools of CPUs; `None` before [`init`].
+pub fn pools() -> Option<&'static SpinLock<Pools>> {
+    POOLS.get()
+}
+
+/// Puts a CPU into a pool. `core` is the lowest number of a CPU of its core.
+///
+/// # Errors
+/// See [`PoolError`].
+pub fn join(pool: PoolId, cpu: usize, core: usize) -> Result<(), PoolError> {
+    let (Some(scheduler), Some(pools)) = (scheduler(), pools()) else {
+        return Err(PoolError::NoCpu);
+    };
+    let kicks = pools
+        .lock()
+        .add_cpu(scheduler, pool, cpu, core, time::now())?;
+    kick(&kicks);
+    Ok(())
+}
+
+/// Takes a CPU out of its pool, which is returned; its vCPUs go to others. It may run one for a moment.
+///
+/// # Errors
+/// See [`PoolError`].
+pub fn leave(cpu: usize) -> Result<PoolId, PoolError> {
+    let (Some(scheduler), Some(pools)) = (scheduler(), pools()) else {
+        return Err(PoolError::NoCpu);
+    };
+    let mut pools = pools.lock();
+    let pool = pools.of_cpu(cpu).ok_or(PoolError::Elsewhere)?.id;
+    let kicks = pools.remove_cpu(scheduler, pool, cpu, time::now())?;
+    drop(pools);
+    kick(&kicks);
+    Ok(pool)
+}
+
+/// Makes CPUs choose again what they run.
+pub fn kick(cpus: &CpuMask) {
+    for cpu in cpus.iter() {
+        cpu::request(cpu, Work::Reschedule);
     }
+}
+
+fn kick_one(cpu: Option<usize>) {
+    if let Some(cpu) = cpu {
+        cpu::request(cpu, Work::Reschedule);
+    }
+}
+
+/// Decides what `cpu`, which has `loaded` loaded, does. A vCPU to switch to counts as loaded from now on.
+pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
+    let Some(scheduler) = scheduler() else {
+        return Next::Idle;
+    };
+    let pick = scheduler.pick(cpu.id, loaded.map(|vcpu| &vcpu.vcpu.unit), time::now());
+    cpu.slice_end = pick.until;
+    kick(&pick.kick);
+    pick.next
+}
+
+/// Notes that a vCPU's state is saved: another CPU may load it.
+pub fn release(vcpu: &Vcpu) {
+    if let Some(scheduler) = scheduler() {
+        kick_one(scheduler.release(&vcpu.unit, time::now()));
+    }
+    park::wake(loaded_key(vcpu));
+}
+
+/// Counts a new domain in the default pool.
+///
+/// # Errors
+/// See [`PoolError`].
+pub fn add_domain() -> Result<(), PoolError> {
+    let pools = pools().ok_or(PoolError::NoCpuInPool)?;
+    pools.lock().add_domain(DEFAULT_POOL).map(|_| ())
+}
+
+/// Makes a vCPU known to the scheduler, asleep, in the default pool.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn insert(vcpu: VcpuRef) -> Result<(), OutOfMemory> {
+    let (Some(scheduler), Some(pools)) = (scheduler(), pools()) else {
+        return Err(OutOfMemory);
+    };
+    let cpus = pools
+        .lock()
+        .get(DEFAULT_POOL)
+        .map_err(|_| OutOfMemory)?
+        .cpus;
+    if !vcpu_time::register(vcpu.domain.id(), &vcpu.vcpu) {
+        return Err(OutOfMemory);
+    }
+    scheduler.insert(vcpu, Affinity::ANY, cpus)
+}
+
+/// Forgets a vCPU, which is paused or whose domain has ended, and its timers. Returns when no CPU has it loaded.
+pub fn remove(vcpu: &Vcpu) {
+    wait_until_unloaded(vcpu);
+    if let Some(scheduler) = scheduler()
+        && let Some((vcpu, cpu)) = scheduler.remove(&vcpu.unit, time::now())
+    {
+        kick_one(cpu);
+        // It may be the last reference to the domain, and no lock is held here.
+        drop(vcpu);
+    }
+    vcpu_time::unregister(vcpu);
 }
 
 /// Whether a CPU runs the vCPU at this moment.
 pub fn is_running(vcpu: &Vcpu) -> bool {
-    match (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
-        (Some(unit), Some(queue)) => queue.lock().running() == Some(unit),
-        _ => false,
-    }
+    scheduler()
+        .and_then(|scheduler| scheduler.info(&vcpu.unit))
+        .is_some_and(|info| matches!(info.state, State::Running(_)))
 }
 
 /// Lets a vCPU run, or keeps it from running, as its state and its domain's say. To be called after each change of
 /// them.
 pub fn update(domain: &Domain, vcpu: &Vcpu) {
-    let home = vcpu.cpu();
-    let (Some(unit), Some(queue)) = (vcpu.unit(), QUEUES.get(home)) else {
-        return;
-    };
-    let mut queue = queue.lock();
-    let now = time::now();
-    let look = if can_run(domain, vcpu) {
-        vcpu_time::note_runnable(vcpu);
-        queue.wake(unit, now)
-    } else {
-        let runs = queue.running() == Some(unit);
-        queue.sleep(unit, now);
+    let Some(scheduler) = scheduler() else { return };
+    let cpu = scheduler.update(&vcpu.unit, time::now(), || {
+        let runs = can_run(domain, vcpu);
+        if runs {
+            vcpu_time::note_runnable(vcpu);
+        }
         runs
-    };
-    drop(queue);
-    if look {
-        cpu::request(home, Work::Reschedule);
-    }
+    });
+    kick_one(cpu);
 }
 
 /// Takes the running vCPU off the queue until what it waits for happens.
@@ -164,8 +229,8 @@ pub fn wake(domain: &Domain, id: u32, from: Waiting) {
 
 /// Lets other vCPUs go first, once.
 pub fn yield_now(context: &mut Context<'_>) {
-    if let (Some(unit), Some(queue)) = (context.vcpu.unit(), QUEUES.get(context.vcpu.cpu())) {
-        queue.lock().yield_now(unit, time::now());
+    if let Some(scheduler) = scheduler() {
+        scheduler.yield_now(&context.vcpu.unit);
         context.cpu.reschedule = true;
     }
 }
@@ -217,29 +282,54 @@ pub fn unpause_vcpu(domain: &Domain, vcpu: &Vcpu) {
     update(domain, vcpu);
 }
 
+/// Returns when no other CPU has the vCPU, which does not want to run, loaded.
 fn wait_until_unloaded(vcpu: &Vcpu) {
-    if let Some(cpu) = vcpu.loaded_on()
-        && cpu != platform_cpu::cpu_id()
-    {
-        cpu::request(cpu, Work::Unload);
-        park::wait_until(vcpu.loaded_key(), || vcpu.loaded_on() != Some(cpu));
+    let this = platform_cpu::cpu_id();
+    while let Some(cpu) = vcpu.unit.ask_for().filter(|cpu| *cpu != this) {
+        cpu::request(cpu, Work::Reschedule);
+        park::wait_until(loaded_key(vcpu), || vcpu.loaded_on() != Some(cpu));
     }
+}
+
+/// What one waits for who waits until the vCPU is not loaded.
+fn loaded_key(vcpu: &Vcpu) -> usize {
+    core::ptr::from_ref(&vcpu.unit).addr()
 }
 
 /// Nanoseconds that a vCPU has run.
 pub fn run_time(vcpu: &Vcpu) -> u64 {
-    match (vcpu.unit(), QUEUES.get(vcpu.cpu())) {
-        (Some(unit), Some(queue)) => queue.lock().run_time(unit, time::now()),
-        _ => 0,
-    }
+    scheduler().map_or(0, |scheduler| scheduler.run_time(&vcpu.unit, time::now()))
 }
 
-/// Calls `f` for each vCPU that waits for a CPU, with that CPU's number.
-pub fn for_each_queued(mut f: impl FnMut(usize, &VcpuRef)) {
-    let cpus = CPUS.load(Ordering::Relaxed);
-    for (cpu, queue) in QUEUES.iter().enumerate().take(cpus) {
-        for vcpu in queue.lock().queued() {
-            f(cpu, vcpu);
-        }
+/// Prints all run queues (debug key `r`).
+pub fn dump() {
+    use crate::console::ALWAYS;
+    let now = time::now();
+    log::info!(target: ALWAYS, "Run queues (now = {now}):");
+    if let Some(scheduler) = scheduler() {
+        scheduler.for_each(
+            |queue| {
+                log::info!(
+                    target: ALWAYS,
+                    "queue {} ({}), CPUs {:x?}: {} vCPUs, {} wait, {} run",
+                    queue.index,
+                    queue.kind.name(),
+                    queue.cpus.words(),
+                    queue.units,
+                    queue.waiting,
+                    queue.running,
+                );
+            },
+            |_, vcpu, unit| {
+                log::info!(
+                    target: ALWAYS,
+                    "    d{}v{} {:?}, ran {} ns",
+                    vcpu.domain.id(),
+                    vcpu.vcpu.id(),
+                    unit.state,
+                    unit.run_time,
+                );
+            },
+        );
     }
 }

@@ -3,8 +3,10 @@
 use boot_info::acpi::{Madt, MadtEntry};
 use platform_cpu::{GuestFrame, MAX_CPUS};
 
+use scheduler::DEFAULT_POOL;
+
 use crate::cpu::Cpu;
-use crate::{config, irq, run, schedule, time};
+use crate::{config, irq, run, schedule, time, topology};
 
 /// Identifier of a CPU as `VCPUOP_get_physid` wants it: APIC identifier, and ACPI's in the upper half.
 pub fn physical_id(cpu: usize) -> u64 {
@@ -13,8 +15,12 @@ pub fn physical_id(cpu: usize) -> u64 {
     u64::from(acpi) << 32 | u64::from(apic)
 }
 
-/// Starts every CPU that the MADT lists as usable, up to what `smp=` and `maxcpus=` allow.
-pub fn start_others(madt: &Madt<'_>) {
+/// Starts every CPU that the MADT lists as usable, up to what `smp=` and `maxcpus=` allow, and lets the
+/// scheduler use them.
+///
+/// # Errors
+/// There is no memory for the scheduler.
+pub fn start_others(madt: &Madt<'_>) -> Result<(), &'static str> {
     let config = config::get();
     let limit = match config.max_cpus {
         _ if !config.smp => 1,
@@ -44,8 +50,14 @@ pub fn start_others(madt: &Madt<'_>) {
             Err(error) => log::error!("CPU{started} (APIC id {apic_id}) does not start: {error}"),
         }
     }
-    schedule::set_cpus(started);
+    schedule::init(config.scheduler, started).map_err(|_| "no memory for run queues")?;
+    for cpu in 0..started {
+        if schedule::join(DEFAULT_POOL, cpu, topology::first_of_core(cpu)).is_err() {
+            log::error!("CPU{cpu} cannot be used: no memory for its run queue");
+        }
+    }
     log::info!("Brought up {started} CPUs");
+    Ok(())
 }
 
 /// First safe code of another CPU.

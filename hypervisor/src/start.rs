@@ -69,7 +69,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     time::init_wall_clock(fadt.as_ref().and_then(|fadt| fadt.century));
     time::init_cpu_timer();
     console::enable_interrupts(config);
-    smp::start_others(&madt);
+    smp::start_others(&madt).unwrap_or_else(|error| stop(format_args!("{error}")));
 
     if let Err(error) = dom0::construct(boot, memory.modules) {
         stop(format_args!("{error}"));

@@ -18,7 +18,10 @@ pub fn load(
     state: &mut VcpuState,
     regs: &mut GuestRegs,
 ) {
-    vcpu_time::follow(domain.id(), vcpu, cpu.id);
+    if vcpu.cpu() != cpu.id {
+        vcpu.set_cpu(cpu.id);
+        vcpu_time::follow(domain.id(), vcpu, cpu.id);
+    }
     platform_memory::use_own_descriptors();
     let root = if state.in_kernel {
         state.kernel_root.as_ref()

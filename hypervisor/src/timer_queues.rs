@@ -51,6 +51,11 @@ impl Timer {
         })
     }
 
+    /// The CPU where it expires.
+    pub fn cpu(self) -> usize {
+        self.cpu as usize
+    }
+
     #[inline]
     fn place(self) -> Option<&'static CpuTimers> {
         TIMERS.get(self.cpu as usize)

@@ -10,9 +10,8 @@ use arrayvec::ArrayVec;
 use cpu_policy::msr::VcpuMsrs;
 use frames::{RootRef, TypedRef};
 use platform_cpu::lock::{Once, SpinLock};
-use platform_cpu::park;
 use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
-use scheduler::UnitId;
+use scheduler::Unit;
 use xen_abi::trap::TrapInfo;
 
 use crate::bounce::Callback;
@@ -55,9 +54,6 @@ pub enum Waiting {
     Polling = 2,
 }
 
-/// No physical CPU.
-const NOWHERE: u32 = u32::MAX;
-
 /// A virtual CPU, as other CPUs and domains see it.
 pub struct Vcpu {
     id: u32,
@@ -70,11 +66,10 @@ pub struct Vcpu {
     waiting: AtomicU8,
     nmi_pending: AtomicBool,
     cpu: AtomicU32,
-    /// CPU that has it loaded, or is about to; [`NOWHERE`] if none.
-    loaded: AtomicU32,
     /// Reasons for which it alone is paused.
     pauses: AtomicU32,
-    unit: Once<UnitId>,
+    /// The scheduler's part of it.
+    pub unit: Unit,
     /// Its timers, once it has any.
     pub timers: SpinLock<Option<VcpuTimers>>,
     /// Nanoseconds between periodic timer events; 0 for none.
@@ -178,10 +173,9 @@ impl Vcpu {
             waiting: AtomicU8::new(Waiting::No as u8),
             nmi_pending: AtomicBool::new(false),
             cpu: AtomicU32::new(0),
-            loaded: AtomicU32::new(NOWHERE),
             pauses: AtomicU32::new(0),
             timers: SpinLock::new(ranks::OWN_TIMERS, None),
-            unit: Once::new(),
+            unit: Unit::new(),
             period: AtomicU64::new(0),
             time_area: AtomicU64::new(0),
             ldt: SpinLock::new(ranks::LDT, LdtShadow::default()),
@@ -283,37 +277,22 @@ impl Vcpu {
         self.nmi_pending.store(false, Ordering::Relaxed);
     }
 
-    /// Physical CPU in whose queue it is: it runs there, or ran there last.
+    /// Physical CPU that it runs on, or ran on last.
     pub fn cpu(&self) -> usize {
         self.cpu.load(Ordering::Relaxed) as usize
     }
 
-    /// Notes in which physical CPU's queue it is.
+    /// Notes on which physical CPU it runs.
     pub fn set_cpu(&self, cpu: usize) {
         self.cpu.store(cpu as u32, Ordering::Relaxed);
     }
 
     /// Physical CPU that has it loaded or is about to, and so may have translations of its address space.
+    ///
+    /// Who changed a page table looks here afterwards; who loads the vCPU walks page tables after it was noted.
     #[inline]
     pub fn loaded_on(&self) -> Option<usize> {
-        // Sequentially consistent: who changed a page table looks here afterwards; who loads the vCPU walks page
-        // tables after `set_loaded_on`.
-        let cpu = self.loaded.load(Ordering::SeqCst);
-        (cpu != NOWHERE).then_some(cpu as usize)
-    }
-
-    /// Notes which CPU has it loaded; `None` when its state is saved. Wakes who waits for that.
-    pub fn set_loaded_on(&self, cpu: Option<usize>) {
-        let number = cpu.map_or(NOWHERE, |cpu| cpu as u32);
-        self.loaded.store(number, Ordering::SeqCst);
-        if cpu.is_none() {
-            park::wake(self.loaded_key());
-        }
-    }
-
-    /// What one waits for who waits until it is not loaded.
-    pub fn loaded_key(&self) -> usize {
-        core::ptr::from_ref(&self.loaded).addr()
+        self.unit.loaded_on()
     }
 
     /// Whether it alone is paused.
@@ -331,17 +310,6 @@ impl Vcpu {
     #[allow(dead_code, reason = "for the management of domains")]
     pub fn remove_pause(&self) {
         self.pauses.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    /// Its name to the scheduler.
-    pub fn unit(&self) -> Option<UnitId> {
-        self.unit.get().copied()
-    }
-
-    /// Sets its name to the scheduler.
-    pub fn set_unit(&self, unit: UnitId) {
-        // A vCPU is made known to the scheduler once: there is no earlier name to keep.
-        let _ = self.unit.set(unit);
     }
 
     /// Nanoseconds between periodic timer events; 0 for none.

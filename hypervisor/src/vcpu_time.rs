@@ -96,6 +96,19 @@ pub fn follow(domain: DomId, vcpu: &Vcpu, cpu: usize) {
     }
 }
 
+/// Moves the timers of a vCPU away from `cpu`, which goes out of use.
+pub fn leave(domain: DomId, vcpu: &Vcpu, cpu: usize) {
+    let is_there = vcpu
+        .timers
+        .lock()
+        .as_ref()
+        .is_some_and(|timers| timers.singleshot.cpu() == cpu);
+    if is_there {
+        // CPU 0 is always there. When the vCPU runs, they follow it.
+        follow(domain, vcpu, 0);
+    }
+}
+
 /// Handles every timer of this CPU that has expired.
 pub fn run_timers(cpu: &mut Cpu) {
     // The hardware's timer fires once.

@@ -97,7 +97,7 @@ pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         number::STACK_SWITCH => segments::stack_switch(context, a0, a1),
         number::SET_CALLBACKS => segments::set_callbacks(context, a0, a1, a2),
         number::FPU_TASKSWITCH => segments::fpu_taskswitch(context, a0),
-        number::PLATFORM_OP => platform::platform_op(context, a0),
+        number::PLATFORM_OP => platform::platform_op(context, frame),
         number::SET_DEBUGREG => segments::set_debugreg(context, a0, a1),
         number::GET_DEBUGREG => segments::get_debugreg(context, a0),
         number::UPDATE_DESCRIPTOR => mmu::update_descriptor(context, frame),

@@ -1,6 +1,6 @@
 //! `platform_op`: the machine as the domain that owns its hardware manages it (public/platform.h).
 
-use ::hypercall::{Authorized, Operation, Outcome, authorize, op};
+use ::hypercall::{Authorized, CallFrame, Operation, Outcome, authorize, op};
 use addr::Vaddr;
 use platform_cpu::control::cpuid;
 use platform_cpu::guest;
@@ -8,6 +8,7 @@ use xen_abi::errno::Errno;
 use xen_abi::platform::{self, PcpuVersion, Pcpuinfo, PlatformOp};
 
 use crate::context::Context;
+use crate::hotplug::{self, Progress};
 use crate::hypercall::{errno, not_implemented};
 use crate::{irq, power, time};
 
@@ -15,7 +16,8 @@ use crate::{irq, power, time};
 const SOFT_OFF: u32 = 5;
 
 /// Handles the call; the request is at `argument`, and what the operation changed of it goes back there.
-pub fn platform_op(context: &mut Context<'_>, argument: u64) -> Outcome {
+pub fn platform_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [argument, ..] = frame.args;
     let at = Vaddr::new(argument);
     let Ok(mut request) = guest::read::<PlatformOp>(at) else {
         return errno(Errno::EFAULT);
@@ -51,6 +53,21 @@ pub fn platform_op(context: &mut Context<'_>, argument: u64) -> Outcome {
             let version = cpu_version(request.u.pcpu_version().xen_cpuid);
             request.u.set(version);
         }),
+        platform::CPU_ONLINE => may::<op::PlatformCpuOnline>(context)
+            .and_then(|()| hotplug::online(request.u.cpu_ol().cpuid as usize)),
+        platform::CPU_OFFLINE => {
+            let gone = may::<op::PlatformCpuOffline>(context)
+                .and_then(|()| hotplug::offline(request.u.cpu_ol().cpuid as usize));
+            match gone {
+                Ok(Progress::Done) => Ok(()),
+                Ok(Progress::Again) => {
+                    // This CPU is the one that goes: the vCPU makes the call again from another.
+                    context.cpu.reschedule = true;
+                    return Outcome::Preempt(*frame);
+                }
+                Err(error) => Err(error),
+            }
+        }
         command => return not_implemented(context, "platform_op", command),
     };
     match result.and_then(|()| guest::write(at, &request).map_err(|_| Errno::EFAULT)) {
@@ -107,7 +124,8 @@ fn enter_sleep(sleep: &platform::EnterAcpiSleep) -> Result<(), Errno> {
 fn cpu_info(cpu: u32) -> Pcpuinfo {
     let ids = irq::apic_id(cpu as usize).zip(irq::acpi_id(cpu as usize));
     let (flags, (apic_id, acpi_id)) = match ids {
-        Some(ids) => (platform::XEN_PCPU_FLAGS_ONLINE, ids),
+        Some(ids) if hotplug::is_online(cpu as usize) => (platform::XEN_PCPU_FLAGS_ONLINE, ids),
+        Some(ids) => (0, ids),
         None => (platform::XEN_PCPU_FLAGS_INVALID, (0, 0)),
     };
     Pcpuinfo {

@@ -66,7 +66,7 @@ pub(super) fn create(
         Errno::ENOMEM
     });
     let inserted = inserted.and_then(|domain| {
-        domain.settings.lock().handle = wanted.handle;
+        domain.set_handle(wanted.handle);
         scheduler_control::join_pool(&domain, wanted.cpupool_id)?;
         // It runs when its controller unpauses it.
         domain.pause_count.store(1, Ordering::Relaxed);

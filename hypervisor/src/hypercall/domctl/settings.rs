@@ -21,7 +21,7 @@ pub(super) fn set_handle(
     domain: &Arc<Domain>,
     wanted: &SetDomainHandle,
 ) -> Result<(), Errno> {
-    domain.settings.lock().handle = wanted.handle;
+    domain.set_handle(wanted.handle);
     Ok(())
 }
 
