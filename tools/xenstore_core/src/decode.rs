@@ -107,6 +107,7 @@ pub(crate) fn read_header(reader: &mut Reader<'_>) -> Result<Header> {
 
 pub(crate) fn read_message(reader: &mut Reader<'_>) -> Result<Outgoing> {
     let is_event = reader.bool()?;
+    let (domain, number) = (reader.u16()?, reader.u64()?);
     let header = read_header(reader)?;
     let payload = reader.bytes()?;
     if header.length as usize != payload.len() {
@@ -116,7 +117,7 @@ pub(crate) fn read_message(reader: &mut Reader<'_>) -> Result<Outgoing> {
         header: header.to_bytes(),
         payload: payload.into(),
         is_event,
-        cause: None,
+        cause: (number != 0).then_some((domain, number)),
         expires: 0,
     })
 }

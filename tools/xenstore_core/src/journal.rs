@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use crate::codec::{Writer, checksum};
-use crate::connection::Outgoing;
+use crate::connection::{Cause, Outgoing};
 use crate::domain::Domain;
 use crate::event::DomainId;
 use crate::permissions::{Permission, Permissions};
@@ -200,7 +200,7 @@ impl Journal {
 
     pub(crate) fn queued(&mut self, id: DomainId, message: &Outgoing) {
         if let Some(writer) = self.of_domain(kind::QUEUED, id) {
-            write_message(writer, message);
+            write_message(writer, message, None);
         }
     }
 
@@ -262,8 +262,12 @@ pub(crate) fn write_watch(writer: &mut Writer, watch: &Watch) {
     writer.option(watch.depth.map(u64::from));
 }
 
-pub(crate) fn write_message(writer: &mut Writer, message: &Outgoing) {
+/// `cause` is not the journal's matter: after a crash nobody waits for effects of earlier requests.
+pub(crate) fn write_message(writer: &mut Writer, message: &Outgoing, cause: Cause) {
     writer.bool(message.is_event);
+    let (domain, number) = cause.unwrap_or_default();
+    writer.u16(domain);
+    writer.u64(number);
     writer.0.extend_from_slice(&message.header);
     writer.bytes(&message.payload);
 }

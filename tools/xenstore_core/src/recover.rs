@@ -8,7 +8,7 @@ use crate::decode::{
     read_domain, read_header, read_limits, read_message, read_node, read_path, read_permissions,
     read_watch, small,
 };
-use crate::domain::Delta;
+use crate::domain::{CONFLICT_BURST, Delta};
 use crate::event::{ConnectionId, DOMAIN_0, DomainId};
 use crate::journal::{RECORD_HEADER, RECORD_MAX, kind};
 use crate::map::Work;
@@ -67,9 +67,11 @@ impl Store {
                 store.drop_connection(id);
             }
         }
+        store.forget_turns();
         let enabled = store.config.journal;
         store.journal = crate::journal::Journal::new(false);
         let recovered = store.replay(journal)?;
+        store.forget_turns();
         for connection in store.connections.values_mut() {
             connection.waiting = None;
             for transaction in connection.transactions.values_mut() {
@@ -83,6 +85,24 @@ impl Store {
             store.consider(id);
         }
         Ok((store, recovered))
+    }
+
+    /// What the journal does not tell the later course of: turns, and who waits for the effects of what.
+    fn forget_turns(&mut self) {
+        self.turns.clear();
+        self.throttled.clear();
+        for connection in self.connections.values_mut() {
+            connection.queued = false;
+            connection.credit = 0;
+            for message in &mut connection.output {
+                message.cause = None;
+            }
+        }
+        for domain in self.domains.0.values_mut() {
+            domain.outstanding.clear();
+            domain.conflict_credit = CONFLICT_BURST;
+            domain.note_peak();
+        }
     }
 
     fn forget_steps(&mut self) {
@@ -362,7 +382,12 @@ fn read_body(mut config: Config, reader: &mut Reader<'_>) -> Result<Store> {
     store.domains.0.clear();
     for _ in 0..reader.count()? {
         let id = reader.u16()?;
-        store.domains.0.insert(id, read_domain(reader)?);
+        let mut domain = read_domain(reader)?;
+        domain.conflict_credit = reader.u64()?.cast_signed().min(CONFLICT_BURST);
+        if domain.conflict_credit < CONFLICT_BURST {
+            store.throttled.insert(id);
+        }
+        store.domains.0.insert(id, domain);
     }
     if store.domains.get(DOMAIN_0).is_none() {
         return Err(reader.problem("domain 0 is missing"));
@@ -392,21 +417,29 @@ fn read_body(mut config: Config, reader: &mut Reader<'_>) -> Result<Store> {
         store.introducing.insert(domain, place);
     }
     for _ in 0..reader.count()? {
-        let kind = reader.u8()?;
-        let number = reader.u64()?;
-        let id = match (kind, u16::try_from(number)) {
-            (0, Ok(domain)) => ConnectionId::Domain(domain),
-            (1, _) => ConnectionId::Socket(number),
-            _ => return Err(reader.problem("a connection of an unknown kind")),
-        };
+        let id = read_connection_id(reader)?;
         if store.domains.get(domain_of(id)).is_none() {
             return Err(reader.problem("a connection of an unknown domain"));
         }
         read_connection(&mut store, id, reader)?;
     }
+    for _ in 0..reader.count()? {
+        let id = read_connection_id(reader)?;
+        store.consider(id);
+    }
     let enabled = store.config.journal;
     store.journal = crate::journal::Journal::new(enabled);
     Ok(store)
+}
+
+fn read_connection_id(reader: &mut Reader<'_>) -> Result<ConnectionId> {
+    let kind = reader.u8()?;
+    let number = reader.u64()?;
+    match (kind, u16::try_from(number)) {
+        (0, Ok(domain)) => Ok(ConnectionId::Domain(domain)),
+        (1, _) => Ok(ConnectionId::Socket(number)),
+        _ => Err(reader.problem("a connection of an unknown kind")),
+    }
 }
 
 /// Inserting children changed their parents' generations: gives nodes those that they had.
@@ -423,6 +456,7 @@ fn set_generations(tree: &mut Tree, nodes: &[(String, Node)], work: &Work) {
 fn read_connection(store: &mut Store, id: ConnectionId, reader: &mut Reader<'_>) -> Result<()> {
     let mut connection = Connection {
         ignored: reader.bool()?,
+        credit: reader.u64()?.cast_signed(),
         received_total: reader.u64()?,
         sent_total: reader.u64()?,
         remembered: reader.bytes()?.to_vec(),
@@ -443,6 +477,9 @@ fn read_connection(store: &mut Store, id: ConnectionId, reader: &mut Reader<'_>)
     store.connections.insert(id, connection);
     for _ in 0..reader.count()? {
         let message = read_message(reader)?;
+        if let Some((_, number)) = message.cause {
+            store.last_cause = store.last_cause.max(number);
+        }
         store.queue(id, message);
     }
     let bad_sent = store

@@ -73,6 +73,7 @@ impl Store {
         for (id, domain) in &self.domains.0 {
             out.u16(*id);
             write_domain(out, domain);
+            out.u64(domain.conflict_credit.cast_unsigned());
         }
         out.u64(self.node_count);
         self.tree
@@ -85,22 +86,18 @@ impl Store {
         }
         out.count(self.connections.len());
         for (id, connection) in &self.connections {
-            match id {
-                ConnectionId::Domain(domain) => {
-                    out.u8(0);
-                    out.u64(u64::from(*domain));
-                }
-                ConnectionId::Socket(socket) => {
-                    out.u8(1);
-                    out.u64(*socket);
-                }
-            }
+            write_connection_id(out, *id);
             self.write_connection(out, connection);
+        }
+        out.count(self.turns.len());
+        for id in &self.turns {
+            write_connection_id(out, *id);
         }
     }
 
     fn write_connection(&self, out: &mut Writer, connection: &Connection) {
         out.bool(connection.ignored);
+        out.u64(connection.credit.cast_unsigned());
         out.u64(connection.received_total);
         out.u64(connection.sent_total);
         out.bytes(&connection.remembered);
@@ -113,7 +110,11 @@ impl Store {
         out.count(connection.sent);
         out.count(connection.output.len());
         for message in &connection.output {
-            write_message(out, message);
+            let cause = message.cause.filter(|(domain, number)| {
+                let domain = self.domains.get(*domain);
+                domain.is_some_and(|domain| domain.outstanding.contains_key(number))
+            });
+            write_message(out, message, cause);
         }
         // Oldest first: events of one change come in this order.
         let mut watches: Vec<_> = connection.watches.values().copied().collect();
@@ -173,6 +174,19 @@ impl Store {
                 Some(node) => write_node(out, path, node),
                 None => out.bytes(path.as_bytes()),
             }
+        }
+    }
+}
+
+fn write_connection_id(out: &mut Writer, id: ConnectionId) {
+    match id {
+        ConnectionId::Domain(domain) => {
+            out.u8(0);
+            out.u64(u64::from(domain));
+        }
+        ConnectionId::Socket(socket) => {
+            out.u8(1);
+            out.u64(socket);
         }
     }
 }
