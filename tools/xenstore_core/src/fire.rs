@@ -32,15 +32,26 @@ impl Store {
             Fire::Above => self.watches.matching(change.path, &self.work),
             Fire::Exactly => self.watches.exactly(change.path, &self.work),
         };
+        self.tell(found, change.path, &change.readable_by, change.cause);
+    }
+
+    /// Tells these watchers, as far as they may read.
+    pub(crate) fn tell(
+        &mut self,
+        found: Vec<(ConnectionId, WatchId)>,
+        path: &str,
+        readable_by: &[Option<&Arc<Permissions>>],
+        cause: Cause,
+    ) {
         let mut last: Option<(ConnectionId, bool)> = None;
         for (connection, id) in found {
             let permitted = match last {
                 Some((known, permitted)) if known == connection => permitted,
-                _ => self.permitted(connection, &change.readable_by),
+                _ => self.permitted(connection, readable_by),
             };
             last = Some((connection, permitted));
             if permitted {
-                self.send_event(connection, id, change.path, change.cause);
+                self.send_event(connection, id, path, cause);
             }
         }
     }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::Error;
 use crate::connection::Cause;
 use crate::event::{ConnectionId, DomainId};
-use crate::fire::Change;
 use crate::path;
 use crate::permissions::{Access, Permissions, Subject};
 use crate::quota::Quota;
@@ -122,8 +121,64 @@ impl Store {
         }
     }
 
-    /// Gives a node that is there another value or other permissions, or puts a new one below a parent that is there.
+    /// Gives a node another value or other permissions, or puts a new one below a parent that is there.
     pub(crate) fn put(
+        &mut self,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        data: Arc<[u8]>,
+        permissions: Arc<Permissions>,
+        writer: DomainId,
+    ) {
+        if self.view(transaction).get(path, &self.work).is_some() {
+            self.change(transaction, path, data, permissions, writer);
+        } else {
+            self.put_new(transaction, path, data, permissions, writer);
+        }
+    }
+
+    fn tree_mut<'a>(own: &'a mut Tree, transaction: &'a mut Option<Transaction>) -> &'a mut Tree {
+        match transaction {
+            Some(transaction) => &mut transaction.tree,
+            None => own,
+        }
+    }
+
+    /// Gives a node that is there another value or other permissions.
+    fn change(
+        &mut self,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        data: Arc<[u8]>,
+        permissions: Arc<Permissions>,
+        writer: DomainId,
+    ) {
+        let generation = self.next_generation();
+        if transaction.is_none() {
+            self.journal
+                .node(path, &data, &permissions, writer, generation);
+            self.changes += 1;
+        }
+        let tree = Self::tree_mut(&mut self.tree, transaction);
+        let Some(node) = tree.existing(path, &self.work) else {
+            return;
+        };
+        let (old_owner, old_memory) = (node.owner(), node.memory(path.len()) as i64);
+        node.data = data;
+        node.permissions = permissions;
+        node.content_generation = generation;
+        node.writer = writer;
+        let (owner, memory) = (node.owner(), node.memory(path.len()) as i64);
+        if owner == old_owner {
+            self.account(transaction, owner, 0, memory - old_memory);
+        } else {
+            self.account(transaction, old_owner, -1, -old_memory);
+            self.account(transaction, owner, 1, memory);
+        }
+    }
+
+    /// Puts a new node below a parent that is there.
+    fn put_new(
         &mut self,
         transaction: &mut Option<Transaction>,
         path: &str,
@@ -133,45 +188,21 @@ impl Store {
     ) {
         let generation = self.next_generation();
         let main = transaction.is_none();
-        let tree = match transaction {
-            Some(transaction) => &mut transaction.tree,
-            None => &mut self.tree,
-        };
-        let owner = permissions.owner();
         if main {
             self.journal
                 .node(path, &data, &permissions, writer, generation);
             self.changes += 1;
         }
-        if let Some(node) = tree.get_mut(path, &self.work) {
-            let (old_owner, old_memory) = (node.owner(), node.memory(path.len()));
-            node.data = data;
-            node.permissions = permissions;
-            node.content_generation = generation;
-            node.writer = writer;
-            let memory = node.memory(path.len()) as i64;
-            if owner == old_owner {
-                self.account(transaction, owner, 0, memory - old_memory as i64);
-            } else {
-                self.account(transaction, old_owner, -1, -(old_memory as i64));
-                self.account(transaction, owner, 1, memory);
-            }
-            return;
-        }
         let node = Node::new(data, permissions, generation, writer);
-        let memory = node.memory(path.len()) as i64;
-        if !tree.insert(path, node, generation, writer, &self.work) {
+        let (owner, memory) = (node.owner(), node.memory(path.len()) as i64);
+        let tree = Self::tree_mut(&mut self.tree, transaction);
+        let Some(parent) = tree.insert(path, node, generation, writer, &self.work) else {
             return;
-        }
-        let parent = tree
-            .get(path::parent(path), &self.work)
-            .map(|parent| parent.owner());
+        };
         self.node_count += u64::from(main);
         self.account(transaction, owner, 1, memory);
-        if let Some(parent) = parent.filter(|_| !path.starts_with('@') && path != "/") {
-            let name = i64::from(tree::name_bytes(path::last_name(path)));
-            self.account(transaction, parent, 0, name);
-        }
+        let name = i64::from(tree::name_bytes(path::last_name(path)));
+        self.account(transaction, parent, 0, name);
     }
 
     /// Takes a node out, with all below it, from the tree and the accounts.
@@ -254,7 +285,7 @@ impl Store {
             Some(Fire::Above),
             Some(&permissions),
         );
-        self.put(
+        self.change(
             transaction,
             path,
             data.into(),
@@ -328,7 +359,7 @@ impl Store {
             let last = *new == path;
             let value = if last { data.into() } else { Arc::default() };
             self.changed(asker, transaction, new, last.then_some(Fire::Above), None);
-            self.put(transaction, new, value, permissions.clone(), subject.domain);
+            self.put_new(transaction, new, value, permissions.clone(), subject.domain);
         }
         if transaction.is_none() {
             self.fire_changed(path, [Some(&permissions), None], asker.cause);
@@ -442,7 +473,7 @@ impl Store {
         self.keep_private(asker, transaction, 0)?;
         let after = Arc::new(permissions);
         self.changed(asker, transaction, path, Some(Fire::Above), Some(&before));
-        self.put(transaction, path, data, after.clone(), subject.domain);
+        self.change(transaction, path, data, after.clone(), subject.domain);
         if transaction.is_none() {
             self.fire_changed(path, [Some(&before), Some(&after)], asker.cause);
         }
@@ -456,15 +487,15 @@ impl Store {
         [before, after]: [Option<&Arc<Permissions>>; 2],
         cause: Cause,
     ) {
+        let found = self.watches.matching(path, &self.work);
+        if found.is_empty() {
+            return;
+        }
         let parent = self
             .tree
             .get(path::parent(path), &self.work)
             .map(|parent| parent.permissions.clone());
-        self.fire(&Change {
-            path,
-            fire: Fire::Above,
-            readable_by: [before, after, parent.as_ref()],
-            cause,
-        });
+        let readable_by = [before, after, parent.as_ref()];
+        self.tell(found, path, &readable_by, cause);
     }
 }

@@ -424,8 +424,12 @@ fn read_body(mut config: Config, reader: &mut Reader<'_>) -> Result<Store> {
         read_connection(&mut store, id, reader)?;
     }
     for _ in 0..reader.count()? {
+        // With those that cannot run now: they keep their places.
         let id = read_connection_id(reader)?;
-        store.consider(id);
+        if let Some(connection) = store.connections.get_mut(&id).filter(|c| !c.queued) {
+            connection.queued = true;
+            store.turns.push_back(id);
+        }
     }
     let enabled = store.config.journal;
     store.journal = crate::journal::Journal::new(enabled);

@@ -19,6 +19,10 @@ use crate::wire::{self, Header, Operation, PAYLOAD_MAX, number, only_string};
 const FIRST_RESERVED: u64 = 0x7ff0;
 const DOMID_SELF: u64 = 0x7ff0;
 
+/// What any request costs, in steps of work: taking it in, its reply and its record in the journal take as many
+/// instructions as about so many steps in the tree.
+const REQUEST_WORK: u64 = 64;
+
 /// What is sent back at once, if anything.
 pub(crate) enum Answer {
     /// `OK`.
@@ -102,6 +106,7 @@ impl Store {
         payload: &[u8],
         host: &dyn Host,
     ) {
+        self.work.add(REQUEST_WORK);
         let asker = Asker {
             connection: id,
             subject: self.subject(id),

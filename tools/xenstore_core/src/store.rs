@@ -36,7 +36,7 @@ impl Default for Config {
         Config {
             hard: Limits::hard_defaults(),
             soft: Limits::soft_defaults(),
-            turn_budget: 64,
+            turn_budget: 256,
             backlog_max: 16 << 20,
             event_timeout: 20_000,
             versions_max: 1 << 17,

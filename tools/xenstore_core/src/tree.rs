@@ -131,7 +131,8 @@ impl Tree {
         self.existing(path, work)
     }
 
-    fn existing(&mut self, path: &str, work: &Work) -> Option<&mut Node> {
+    /// The same without asking first whether it is there: if it is not, copies are made in vain.
+    pub(crate) fn existing(&mut self, path: &str, work: &Work) -> Option<&mut Node> {
         let mut node = Arc::make_mut(&mut self.top);
         for name in path::names(path) {
             node = Arc::make_mut(node.children.get_mut(name, work)?);
@@ -154,7 +155,8 @@ impl Tree {
         }
     }
 
-    /// Puts a node in at a path whose parent is there. Replaces the node that was there, with all its children.
+    /// Puts a node in at a path whose parent is there: answers the parent's owner. Replaces the node that was there, with
+    /// all its children.
     pub(crate) fn insert(
         &mut self,
         path: &str,
@@ -162,24 +164,21 @@ impl Tree {
         generation: u64,
         writer: DomainId,
         work: &Work,
-    ) -> bool {
+    ) -> Option<DomainId> {
         if path == "/" || path.starts_with('@') {
             let name = if path == "/" { "" } else { path };
-            Arc::make_mut(&mut self.top)
-                .children
-                .insert(name.into(), node, work);
-            return true;
+            let top = Arc::make_mut(&mut self.top);
+            top.children.insert(name.into(), node, work);
+            return Some(DOMAIN_0);
         }
         let name = path::last_name(path);
-        let Some(parent) = self.get_mut(path::parent(path), work) else {
-            return false;
-        };
+        let parent = self.existing(path::parent(path), work)?;
         if parent.children.insert(name.into(), node, work).is_none() {
             parent.child_bytes = parent.child_bytes.saturating_add(name_bytes(name));
             parent.children_generation = generation;
             parent.writer = writer;
         }
-        true
+        Some(parent.owner())
     }
 
     /// Takes a node out, with all below it. Not `/`, nor special nodes.
@@ -242,9 +241,9 @@ mod tests {
         let work = Work::default();
         let node = || Node::new(Arc::default(), Permissions::private(), 1, 0);
         let mut tree = Tree::new(&work);
-        assert!(tree.insert("/a", node(), 1, 0, &work));
-        assert!(tree.insert("/a/b", node(), 1, 0, &work));
-        assert!(!tree.insert("/x/y", node(), 1, 0, &work));
+        assert!(tree.insert("/a", node(), 1, 0, &work).is_some());
+        assert!(tree.insert("/a/b", node(), 1, 0, &work).is_some());
+        assert!(tree.insert("/x/y", node(), 1, 0, &work).is_none());
         let before = tree.clone();
         if let Some(node) = tree.get_mut("/a/b", &work) {
             node.data = b"new"[..].into();

@@ -92,7 +92,7 @@ fn run(steps: &[Step]) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig {
         failure_persistence: None,
-        ..ProptestConfig::with_cases(if full() { 20_000 } else { 300 })
+        ..ProptestConfig::with_cases(if full() { 20_000 } else { 150 })
     })]
 
     #[test]
@@ -105,12 +105,12 @@ proptest! {
 fn programs() -> Vec<Op> {
     let mut programs = vec![
         Op::Write("/t/a".into(), b"new".to_vec()),
-        Op::Rm("/t/a".into()),
         Op::Dir("/t".into()),
     ];
     if full() {
         programs.extend([
             Op::Read("/t/a".into()),
+            Op::Rm("/t/a".into()),
             Op::Write("/t/a/b".into(), b"child".to_vec()),
             Op::Mkdir("/t/n".into()),
             Op::SetPerms("/t/a".into(), vec![(0, 'r')]),
