@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_scheduler;
+mod bench_domains;
 mod check;
 mod command;
 mod cpio;
@@ -79,6 +80,8 @@ enum Bench {
     Boot(bench::Options),
     /// Shares over time on a simulated machine, as a table and as pictures in target/bench
     Sched,
+    /// Instructions for making, listing and ending domains
+    Domains(bench_domains::Options),
 }
 
 fn main() -> ExitCode {
@@ -103,6 +106,7 @@ fn perform(task: Task) -> Result<i32> {
         Task::Check(options) => return check::command(&options),
         Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
         Task::Bench(Bench::Sched) => return bench_scheduler::run_all(),
+        Task::Bench(Bench::Domains(options)) => return bench_domains::run(&options),
         Task::Install { destdir } => {
             for path in install::install(&destdir)? {
                 println!("installed {}", path.display());

@@ -9,6 +9,8 @@ mod host;
 mod iso;
 mod system;
 
+pub(crate) use system::dom0_options;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::thread;

@@ -1,0 +1,182 @@
+//! `cargo xtask bench domains`: instructions for making, listing and ending domains, with our `xl` on Xenolith and
+//! with Debian's on Debian's Xen, side by side.
+//!
+//! Both run in the same Debian userland on the same machine with QEMU's icount, where a nanosecond of the guest's clock
+//! is an instruction. What runs besides the command counts as well: the store's and the console's daemon.
+
+use std::collections::HashMap;
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::command::run_quietly;
+use crate::dom0;
+use crate::image;
+use crate::setup::{Need, setup};
+use crate::test::dom0_options;
+use crate::workspace::{self, RunDirectory};
+
+/// The options of `cargo xtask bench domains`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Also make this many domains, and measure the next one
+    #[arg(long, default_value_t = 0)]
+    many: u32,
+    /// Only this one: xenolith, debian-xen, or mixed (our xl on Debian's Xen)
+    #[arg(long)]
+    only: Option<String>,
+    /// Whose daemons serve our xl: debian or ours
+    #[arg(long, default_value = "debian")]
+    daemons: String,
+}
+
+/// (name, hypervisor, the command)
+const CANDIDATES: &[(&str, Option<&str>, &str)] = &[
+    ("debian-xen", Some("debian-xen"), "/usr/sbin/xl"),
+    ("mixed", Some("debian-xen"), "/usr/local/bin/xl"),
+    ("xenolith", None, "/usr/local/bin/xl"),
+];
+
+/// (figure, what it is, the most it may be in millions)
+const FIGURES: &[(&str, &str, Option<u64>)] = &[
+    ("list_1", "list, one domain", None),
+    (
+        "create_16_first",
+        "create -p of 16 MiB, the first",
+        Some(12),
+    ),
+    ("create_16_second", "  the second", Some(12)),
+    ("create_16_tenth", "  the tenth", Some(12)),
+    ("destroy_16", "destroy of it", Some(6)),
+    (
+        "create_debian_first",
+        "create -p of Debian, 128 MiB, the first",
+        Some(4180),
+    ),
+    (
+        "create_debian_second",
+        "  its kernel was seen before",
+        Some(150),
+    ),
+    ("destroy_debian", "destroy of it", None),
+    (
+        "create_16_of_many",
+        "create -p of 16 MiB beside many",
+        Some(12),
+    ),
+    ("destroy_16_of_many", "destroy of it", Some(6)),
+];
+
+/// Runs the bench and prints the table.
+pub(crate) fn run(options: &Options) -> Result<i32> {
+    setup(Need::Test)?;
+    let mut results = Vec::new();
+    for &(name, hypervisor, command) in CANDIDATES {
+        if options.only.as_deref().is_none_or(|only| only == name) {
+            eprintln!("{name}…");
+            let figures = measure(options, hypervisor, command).with_context(|| name.to_owned())?;
+            results.push((name, figures));
+        }
+    }
+    print!("{:<42}", "millions of instructions");
+    for (name, _) in &results {
+        print!("{name:>12}");
+    }
+    println!("{:>12}", "at most");
+    for (figure, about, most) in FIGURES {
+        if results
+            .iter()
+            .all(|(_, figures)| !figures.contains_key(*figure))
+        {
+            continue;
+        }
+        print!("{about:<42}");
+        for (_, figures) in &results {
+            match figures.get(*figure) {
+                Some(count) => print!("{:>12.1}", *count as f64 / 1e6),
+                None => print!("{:>12}", "-"),
+            }
+        }
+        println!(
+            "{:>12}",
+            most.map_or(String::new(), |most| most.to_string())
+        );
+    }
+    Ok(0)
+}
+
+fn measure(
+    options: &Options,
+    hypervisor: Option<&str>,
+    command: &str,
+) -> Result<HashMap<String, u64>> {
+    let directory = RunDirectory::new()?;
+    let timer = directory.join("operation_timer");
+    run_quietly(
+        Command::new("cc")
+            .args(["-O2", "-static", "-o"])
+            .arg(&timer)
+            .arg(workspace::root().join("bench/operation_timer.c")),
+    )?;
+    let settings = directory.join("bench-settings");
+    fs::write(&settings, format!("XL={command}\nMANY={}\n", options.many))?;
+    let guests = image::build_guests()?;
+    let hello = guests
+        .iter()
+        .find(|guest| guest.ends_with("hello"))
+        .context("there is no test guest hello")?;
+    let daemons = if command.starts_with("/usr/local") {
+        options.daemons.as_str()
+    } else {
+        "debian"
+    };
+    let mut words: Vec<String> = [
+        "--rootfs",
+        "debian",
+        "--guest",
+        "--icount",
+        "--cpu",
+        "EPYC,-svm,-monitor",
+        "--memory",
+        "3072",
+        "--dom0-memory",
+        "1024",
+        "--timeout",
+        "3600",
+        "--daemons",
+        daemons,
+    ]
+    .iter()
+    .map(ToString::to_string)
+    .collect();
+    if let Some(hypervisor) = hypervisor {
+        words.extend(["--hypervisor".to_owned(), hypervisor.to_owned()]);
+    }
+    for (source, target) in [
+        (timer.display().to_string(), "/root/operation_timer"),
+        (settings.display().to_string(), "/root/bench-settings"),
+        (hello.display().to_string(), "/root/hello"),
+    ] {
+        words.extend(["--file".to_owned(), format!("{source}:{target}")]);
+    }
+    let script = workspace::root().join("bench/domains.sh");
+    words.extend(["--script".to_owned(), script.display().to_string()]);
+    let outcome = dom0::run_script(&dom0_options(&words)?, &directory, false)?;
+    let text = String::from_utf8_lossy(&outcome.script_output);
+    if dom0::exit_status(&outcome) != 0 {
+        bail!("{text}\n{}", outcome.console_tail(30));
+    }
+    let mut figures = HashMap::new();
+    for line in text.lines() {
+        let mut parts = line.strip_prefix("FIGURE ").unwrap_or_default().split(' ');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(name), Some(count), Some("0")) => {
+                figures.insert(name.to_owned(), count.parse()?);
+            }
+            _ => eprintln!("  {line}"),
+        }
+    }
+    Ok(figures)
+}
