@@ -333,7 +333,7 @@ fn the_guest_finds_everything() {
         // Page tables cannot be written by the guest itself.
         let tables = plan.layout().page_tables.raw();
         for index in 0..plan.layout().table_frames() {
-            assert_eq!(fake.walk(tables + index * 4096).unwrap().1, false);
+            assert!(!fake.walk(tables + index * 4096).unwrap().1);
         }
         assert!(fake.walk(context.user_regs.rsp - 8).unwrap().1);
     }

@@ -10,6 +10,7 @@
 
 pub mod arguments;
 mod async_client;
+mod batch;
 mod client;
 pub mod commands;
 mod error;
