@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod bench_scheduler;
 mod bench_domains;
+mod bench_scheduler;
 mod check;
 mod command;
 mod cpio;
