@@ -16,12 +16,14 @@ pub mod commands;
 mod error;
 mod permission;
 mod request;
+mod transaction;
 mod transport;
 pub mod wire;
 
 pub use async_client::{AsyncClient, AsyncTransaction, Reply};
-pub use client::{Client, Transaction};
+pub use client::Client;
 pub use error::{ClientError, StoreError};
 pub use permission::{Access, Permission};
 pub use request::{TransactionId, WatchEvent};
+pub use transaction::Transaction;
 pub use transport::{Endpoint, candidates};

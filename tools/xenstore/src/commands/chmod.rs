@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{Failure, connect, failed};
+use crate::Transaction;
 use crate::arguments::Parsed;
-use crate::client::Transaction;
 use crate::error::ClientError;
 use crate::permission::Permission;
 

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use super::{Failure, connect, escaped, failed, unescaped};
+use crate::Transaction;
 use crate::arguments::Parsed;
-use crate::client::Transaction;
 use crate::error::ClientError;
 
 fn keys(arguments: &Parsed) -> Result<&[String], Failure> {
