@@ -12,7 +12,7 @@ mod rings;
 mod sockets;
 mod start;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -67,9 +67,9 @@ pub struct Daemon {
     buffer: Vec<u8>,
     signals: Vec<Signal>,
     started: Instant,
+    /// When this round was, if anybody has asked.
+    round_time: Option<Instant>,
     last_tick: Instant,
-    /// When each connection's oldest unanswered bytes came.
-    arrivals: HashMap<ConnectionId, Instant>,
     /// The journal could not be written, and what is committed is in memory only, until it can be again.
     degraded: bool,
     update: Plan,
@@ -240,7 +240,6 @@ impl Daemon {
             let id = ConnectionId::Socket(number);
             // Requests that came before the end are handled first, unless they wait for something.
             self.close_socket(number);
-            self.arrivals.remove(&id);
             self.trace.closed(id);
             self.step(Event::SocketClosed(number));
         }
@@ -252,30 +251,26 @@ impl Daemon {
     }
 
     fn tick(&mut self) {
+        self.round_time = None;
+        let time = self.now();
+        let now = u64::try_from((time - self.started).as_millis()).unwrap_or(u64::MAX);
         let due = self
             .store
             .deadline()
-            .is_some_and(|deadline| self.milliseconds() >= deadline);
-        if !due && self.last_tick.elapsed() < TICK {
+            .is_some_and(|deadline| now >= deadline);
+        if !due && time - self.last_tick < TICK {
             return;
         }
-        self.last_tick = Instant::now();
-        let now = self.milliseconds();
+        self.last_tick = time;
         self.step(Event::Tick { now });
         if self.degraded {
             self.begin_generation();
         }
     }
 
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     /// Bytes of a connection are in the buffer.
     fn received(&mut self, connection: ConnectionId, count: usize) {
-        if self.options.latency {
-            self.arrivals.entry(connection).or_insert_with(Instant::now);
-        }
+        self.note_arrival(connection);
         let buffer = std::mem::take(&mut self.buffer);
         if let Some(bytes) = buffer.get(..count) {
             if self.trace.is_on() {
@@ -284,6 +279,29 @@ impl Daemon {
             self.step(Event::Received { connection, bytes });
         }
         self.buffer = buffer;
+    }
+
+    /// When a connection's oldest unanswered bytes came.
+    fn arrival(&mut self, connection: ConnectionId) -> Option<&mut Option<Instant>> {
+        match connection {
+            ConnectionId::Domain(domain) => self.rings.arrival(domain),
+            ConnectionId::Socket(number) => self.sockets.arrival(number),
+        }
+    }
+
+    fn note_arrival(&mut self, connection: ConnectionId) {
+        if !self.options.latency {
+            return;
+        }
+        let now = self.now();
+        if let Some(arrival) = self.arrival(connection) {
+            arrival.get_or_insert(now);
+        }
+    }
+
+    /// The time of this round, asked for once.
+    fn now(&mut self) -> Instant {
+        *self.round_time.get_or_insert_with(Instant::now)
     }
 
     /// Bytes of a connection's output were handed over.
@@ -299,7 +317,7 @@ impl Daemon {
             bytes.truncate(count);
             self.trace.sent(connection, &bytes);
         }
-        if let Some(arrival) = self.arrivals.remove(&connection) {
+        if let Some(arrival) = self.arrival(connection).and_then(Option::take) {
             let time = u64::try_from(arrival.elapsed().as_micros()).unwrap_or(u64::MAX);
             self.store.note_latency(connection, time);
         }

@@ -4,7 +4,8 @@
 //! crash the journal knows better than the page how far both sides are, and the page's indices are set by it: a request
 //! is neither lost nor taken twice, a response neither lost nor given twice, byte by byte.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use xen_abi::{DomId, EvtchnPort};
 use xen_sys::SharedPages;
@@ -24,6 +25,8 @@ pub(super) struct RingConnection {
     base: (u32, u32),
     /// Taken or put since it was published.
     touched: bool,
+    /// When its oldest unanswered bytes came.
+    arrival: Option<Instant>,
     /// Not served any more, until the domain begins anew.
     failed: bool,
 }
@@ -31,8 +34,8 @@ pub(super) struct RingConnection {
 /// All rings.
 #[derive(Debug, Default)]
 pub(super) struct Rings {
-    by_domain: HashMap<DomId, RingConnection>,
-    by_port: HashMap<EvtchnPort, DomId>,
+    by_domain: BTreeMap<DomId, RingConnection>,
+    by_port: BTreeMap<EvtchnPort, DomId>,
     /// Those with something to publish.
     touched: Vec<DomId>,
 }
@@ -44,6 +47,10 @@ impl Rings {
 
     pub(super) fn domains(&self) -> Vec<DomId> {
         self.by_domain.keys().copied().collect()
+    }
+
+    pub(super) fn arrival(&mut self, domain: DomId) -> Option<&mut Option<Instant>> {
+        Some(&mut self.by_domain.get_mut(&domain)?.arrival)
     }
 
     fn touch(&mut self, domain: DomId) {
@@ -79,6 +86,7 @@ impl Daemon {
             port,
             base,
             touched: false,
+            arrival: None,
             failed: false,
         };
         self.remove_ring(domain);

@@ -1,8 +1,9 @@
 //! Clients on the Unix socket, which are domain 0's programs.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Instant;
 
 use mio::net::UnixStream;
 use mio::{Interest, Token};
@@ -16,12 +17,14 @@ pub(super) struct Socket {
     stream: UnixStream,
     /// It was told that it would be woken when it takes more.
     waits_for_room: bool,
+    /// When its oldest unanswered bytes came.
+    arrival: Option<Instant>,
 }
 
 /// All clients.
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
-    by_number: HashMap<u64, Socket>,
+    by_number: BTreeMap<u64, Socket>,
     pub(super) next: u64,
 }
 
@@ -31,6 +34,10 @@ impl Sockets {
         self.by_number
             .iter()
             .map(|(number, socket)| (*number, socket.stream.as_raw_fd()))
+    }
+
+    pub(super) fn arrival(&mut self, number: u64) -> Option<&mut Option<Instant>> {
+        Some(&mut self.by_number.get_mut(&number)?.arrival)
     }
 
     pub(super) fn streams(&self) -> impl Iterator<Item = impl AsFd> {
@@ -80,6 +87,7 @@ impl Daemon {
         let socket = Socket {
             stream,
             waits_for_room: false,
+            arrival: None,
         };
         self.sockets.by_number.insert(number, socket);
         true

@@ -1,6 +1,6 @@
 //! The daemon's start: on nothing, on what an earlier one left behind, or as the successor of one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Instant;
 
@@ -122,8 +122,8 @@ impl Daemon {
             buffer: vec![0; BUFFER],
             signals: Vec::new(),
             started: now,
+            round_time: None,
             last_tick: now,
-            arrivals: HashMap::new(),
             degraded: false,
             update: Default::default(),
         };
