@@ -4,7 +4,7 @@ export PATH=/usr/local/bin:$PATH
 . /root/bench-settings
 timed() { /root/operation_timer "$@" 2>> /tmp/errors; }
 quietly() { "$@" > /dev/null 2>> /tmp/errors || echo "$*: status $?" >> /tmp/errors; }
-guest() { printf "name='%s'\nmemory=%s\nkernel='/root/hello'\n" "$1" "$2" > "/tmp/$1.cfg"; }
+guest() { printf "name='%s'\nmemory=%s\nkernel='/guest/hello'\n" "$1" "$2" > "/tmp/$1.cfg"; }
 for number in 1 2 3 4 5 6 7 8 9 10; do
     guest "g$number" 16
 done

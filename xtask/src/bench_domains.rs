@@ -13,7 +13,6 @@ use clap::Args;
 
 use crate::command::run_quietly;
 use crate::dom0;
-use crate::image;
 use crate::setup::{Need, setup};
 use crate::test::dom0_options;
 use crate::workspace::{self, RunDirectory};
@@ -122,11 +121,6 @@ fn measure(
     )?;
     let settings = directory.join("bench-settings");
     fs::write(&settings, format!("XL={command}\nMANY={}\n", options.many))?;
-    let guests = image::build_guests()?;
-    let hello = guests
-        .iter()
-        .find(|guest| guest.ends_with("hello"))
-        .context("there is no test guest hello")?;
     let daemons = if command.starts_with("/usr/local") {
         options.daemons.as_str()
     } else {
@@ -157,7 +151,6 @@ fn measure(
     for (source, target) in [
         (timer.display().to_string(), "/root/operation_timer"),
         (settings.display().to_string(), "/root/bench-settings"),
-        (hello.display().to_string(), "/root/hello"),
     ] {
         words.extend(["--file".to_owned(), format!("{source}:{target}")]);
     }

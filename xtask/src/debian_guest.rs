@@ -18,7 +18,14 @@ pub(crate) type File = (String, Vec<u8>);
 pub(crate) fn files(kernel: &Kernel) -> Result<Vec<File>> {
     let image = fs::read(&kernel.image)
         .with_context(|| format!("cannot read {}", kernel.image.display()))?;
+    // The smallest test guest, for what only needs a domain: it says hello and powers off.
+    let hello = crate::image::build_guests()?
+        .into_iter()
+        .find(|guest| guest.ends_with("hello"))
+        .context("there is no test guest hello")?;
+    let hello = fs::read(&hello).with_context(|| format!("cannot read {}", hello.display()))?;
     Ok(vec![
+        ("guest/hello".to_owned(), hello),
         ("guest/vmlinuz".to_owned(), image),
         ("guest/initrd".to_owned(), initramfs(kernel)?),
         (

@@ -223,7 +223,7 @@ pub(crate) fn create(
         None => 0,
     };
     devices::check(context, &config)?;
-    if let Some(other) = context.domain_named(&config.name)? {
+    if let Some(other) = context.holder_of(&config.name)? {
         return Err(fail(&format!(
             "Domain with name \"{}\" already exists: its number is {other}",
             config.name

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use domain_config::Uuid;
 use xen_control::{DomId, DomainInfo};
 use xenstore::TransactionId;
 use xenstore::wire::Operation;
@@ -34,6 +35,27 @@ impl Context {
             return Ok(Some(found.domain));
         }
         let others: Vec<DomId> = domains.iter().map(|info| info.domain).collect();
+        let names = self.names(&others)?;
+        let found = names.into_iter().find(|(_, known)| known == name);
+        Ok(found.map(|(domain, _)| domain))
+    }
+
+    /// The domain that keeps a new one from having this name. Domains of ours are known by their records, so that this
+    /// does not take longer the more there are; another toolstack's are asked for in xenstore.
+    pub(crate) fn holder_of(&self, name: &str) -> Result<Option<DomId>, Failure> {
+        let domains = self.control()?.domains()?;
+        if let Some(record) = record::of_name(name) {
+            let found = domains.iter().find(|info| info.handle == record.uuid.0);
+            if let Some(found) = found {
+                return Ok(Some(found.domain));
+            }
+        }
+        let recorded = record::recorded();
+        let others: Vec<DomId> = domains
+            .iter()
+            .filter(|info| !recorded.contains(&Uuid(info.handle).to_string()))
+            .map(|info| info.domain)
+            .collect();
         let names = self.names(&others)?;
         let found = names.into_iter().find(|(_, known)| known == name);
         Ok(found.map(|(domain, _)| domain))

@@ -5,6 +5,7 @@
 //! what a killed builder left is known, and its configuration, by which it is made anew when it reboots. Making the
 //! link is what claims the name: of two that want it, one fails. Records change by renaming, all at once.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -230,6 +231,17 @@ pub(crate) fn change(handle: [u8; 16], change: impl FnOnce(&mut DomainConfig)) -
     };
     change(&mut record.config);
     record.save()
+}
+
+/// The UUIDs of all domains that are written down, as text.
+pub(crate) fn recorded() -> HashSet<String> {
+    let entries = fs::read_dir(directory("domains"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect()
 }
 
 /// All records.
