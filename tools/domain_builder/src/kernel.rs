@@ -53,12 +53,17 @@ pub(crate) struct Unpacked {
 }
 
 impl Kernel {
-    /// Reads a kernel file, or what the cache knows of it.
+    /// Reads a kernel file, or what the cache knows of it. If it has to be unpacked, which takes long, `unpacking` is
+    /// told how many bytes that makes.
     ///
     /// # Errors
     ///
     /// [`BuildError::File`], [`BuildError::Kernel`]. A cache that cannot be used is no error.
-    pub fn load(path: &Path, cache: &Cache) -> Result<Self, BuildError> {
+    pub fn load(
+        path: &Path,
+        cache: &Cache,
+        unpacking: impl FnOnce(usize),
+    ) -> Result<Self, BuildError> {
         let file_error = |error| BuildError::File {
             what: "kernel",
             path: path.to_owned(),
@@ -86,6 +91,7 @@ impl Kernel {
         {
             return Ok(known);
         }
+        unpacking(image.unpacked_size());
         let mut elf = Vec::new();
         elf.try_reserve_exact(image.unpacked_size()).map_err(|_| {
             file_error(std::io::Error::new(

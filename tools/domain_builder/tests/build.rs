@@ -256,7 +256,7 @@ fn kernel() -> ElfFile {
 fn plan(scratch: &Scratch, pages: u64) -> BuildPlan {
     let kernel = scratch.file("kernel", &kernel().build());
     let initrd = scratch.file("initrd", &[7; 5000]);
-    let kernel = Kernel::load(&kernel, &Cache::none()).unwrap();
+    let kernel = Kernel::load(&kernel, &Cache::none(), drop).unwrap();
     BuildPlan::new(
         kernel,
         Some(Path::new(&initrd)),
@@ -370,7 +370,7 @@ fn too_little_memory() {
         error.to_string(),
         "there is not enough free memory: the domain got 8188 of 8192 KiB"
     );
-    let kernel = Kernel::load(&scratch.0.join("kernel"), &Cache::none()).unwrap();
+    let kernel = Kernel::load(&scratch.0.join("kernel"), &Cache::none(), drop).unwrap();
     let error = BuildPlan::new(kernel.clone(), None, "", 64).unwrap_err();
     assert!(
         error.to_string().contains("the domain has 256 KiB"),
@@ -384,7 +384,7 @@ fn too_little_memory() {
 fn files_that_are_not_as_they_should_be() {
     let scratch = Scratch::new("files");
     let load = |path: &Path| {
-        Kernel::load(path, &Cache::none())
+        Kernel::load(path, &Cache::none(), drop)
             .map(drop)
             .unwrap_err()
             .to_string()

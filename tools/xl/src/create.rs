@@ -1,7 +1,7 @@
 //! `xl create`.
 
 use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -181,6 +181,19 @@ pub(crate) fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
         None => Uuid::random(random()?),
     };
     config.uuid = Some(uuid);
+    // Who makes it again may be elsewhere.
+    if let Boot::Kernel { kernel, ramdisk } = &mut config.boot {
+        for path in [Some(kernel), ramdisk.as_mut()].into_iter().flatten() {
+            make_absolute(path)?;
+        }
+    }
+    for disk in config.disks.iter_mut().filter(|disk| disk.script.is_none()) {
+        if let Some(target) = &mut disk.target
+            && Path::new(target).exists()
+        {
+            make_absolute(target)?;
+        }
+    }
     for (index, vif) in config.vifs.iter_mut().enumerate() {
         if vif.mac.is_none() {
             vif.mac = Some(random_mac()?);
@@ -188,6 +201,13 @@ pub(crate) fn choose(config: &mut DomainConfig) -> io::Result<Uuid> {
         vif.number.get_or_insert(index as u32);
     }
     Ok(uuid)
+}
+
+fn make_absolute(path: &mut String) -> io::Result<()> {
+    if !path.is_empty() && !path.starts_with('/') {
+        *path = std::path::absolute(&*path)?.display().to_string();
+    }
+    Ok(())
 }
 
 /// Where unpacked kernels are kept.
@@ -287,7 +307,14 @@ fn plan(config: &DomainConfig) -> Result<BuildPlan, Failure> {
         )
         .with_code(CODE_FAIL));
     };
-    let kernel = Kernel::load(Path::new(kernel), &cache())?;
+    let kernel = Kernel::load(Path::new(kernel), &cache(), |bytes| {
+        if std::io::stderr().is_terminal() {
+            eprintln!(
+                "unpacking {kernel} ({} MiB), which is done once",
+                bytes >> 20
+            );
+        }
+    })?;
     Ok(BuildPlan::new(
         kernel,
         ramdisk.as_deref().map(Path::new),
