@@ -3,6 +3,7 @@
 use std::cell::{OnceCell, RefCell, RefMut};
 use std::fmt;
 use std::io;
+use std::time::Instant;
 
 use domain_builder::BuildError;
 use serde_json::Value;
@@ -72,7 +73,7 @@ impl From<io::Error> for Failure {
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// What commands share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Context {
     /// Tell in JSON.
     pub(crate) json: bool,
@@ -82,8 +83,23 @@ pub(crate) struct Context {
     pub(crate) dry_run: bool,
     /// Do it even if it is not wise.
     pub(crate) force: bool,
+    began: Instant,
     control: OnceCell<Control>,
     store: OnceCell<RefCell<Client>>,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            json: false,
+            verbose: false,
+            dry_run: false,
+            force: false,
+            began: Instant::now(),
+            control: OnceCell::new(),
+            store: OnceCell::new(),
+        }
+    }
 }
 
 impl Context {
@@ -112,10 +128,11 @@ impl Context {
         }
     }
 
-    /// Tells what only `-v` is to tell.
+    /// Tells what only `-v` is to tell, and how long after the beginning.
     pub(crate) fn detail(&self, text: impl fmt::Display) {
         if self.verbose {
-            eprintln!("xl: {text}");
+            let microseconds = self.began.elapsed().as_micros();
+            eprintln!("xl: {microseconds} µs: {text}");
         }
     }
 

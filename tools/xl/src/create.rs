@@ -237,7 +237,9 @@ pub(crate) fn create(
     let uuid = choose(&mut config)?;
     // All that can be known to be wrong is found before anything is made.
     let control = context.control()?;
+    context.detail("the configuration is read");
     let plan = plan(&config)?;
+    context.detail("the plan is made");
     let pool = match &config.pool {
         Some(name) => crate::domains::pool_named(context, name)?,
         None => 0,
@@ -265,6 +267,7 @@ pub(crate) fn create(
         )),
         _ => fail(&format!("cannot write the record of the domain: {error}")),
     })?;
+    context.detail("the name is claimed");
     let result = make(context, control, &mut record, &plan, pool);
     match result {
         Ok(domain) => {
@@ -276,6 +279,7 @@ pub(crate) fn create(
             if attended {
                 monitor::ensure()?;
             }
+            context.detail("it is looked after");
             Ok(domain)
         }
         Err(failure) => {
@@ -358,6 +362,7 @@ fn make(
         console: control.allocate_port(domain, 0)?,
     };
     claim(control, domain, config.memory * 256)?;
+    context.detail("its limits are set");
     let built = plan.apply(control, domain, ports)?;
     context.detail(format_args!("domain {domain} has its memory"));
 
@@ -387,7 +392,9 @@ fn make(
             .with_code(CODE_FAIL));
         }
     }
+    context.detail("xenstore knows it");
     devices::attach_all(context, domain, &config)?;
+    context.detail("its devices are there");
     Ok(domain)
 }
 
