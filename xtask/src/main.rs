@@ -5,6 +5,7 @@
 mod bench;
 mod bench_domains;
 mod bench_scheduler;
+mod bench_store;
 mod check;
 mod command;
 mod cpio;
@@ -82,6 +83,8 @@ enum Bench {
     Sched,
     /// Instructions for making, listing and ending domains
     Domains(bench_domains::Options),
+    /// Instructions for operations of the store, with our daemon and with Debian's two
+    Store,
 }
 
 fn main() -> ExitCode {
@@ -107,6 +110,7 @@ fn perform(task: Task) -> Result<i32> {
         Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
         Task::Bench(Bench::Sched) => return bench_scheduler::run_all(),
         Task::Bench(Bench::Domains(options)) => return bench_domains::run(&options),
+        Task::Bench(Bench::Store) => return bench_store::run(),
         Task::Install { destdir } => {
             for path in install::install(&destdir)? {
                 println!("installed {}", path.display());
