@@ -35,6 +35,11 @@ impl Outgoing {
         HEADER_SIZE + self.payload.len()
     }
 
+    /// An event of which a second one need not wait. Domains' coming and going is told each time.
+    pub(crate) fn counts_once(&self) -> bool {
+        self.is_event && self.payload.first() != Some(&b'@')
+    }
+
     /// What it costs its receiver.
     pub(crate) fn memory(&self) -> u64 {
         self.length() as u64 + MESSAGE_OVERHEAD
@@ -147,7 +152,7 @@ impl Connection {
     /// Puts a message at the end.
     pub(crate) fn push(&mut self, message: Outgoing) {
         self.output_bytes += message.length();
-        if message.is_event {
+        if message.counts_once() {
             self.pending_events.insert(message.payload.clone());
         }
         self.output.push_back(message);

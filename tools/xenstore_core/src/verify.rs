@@ -146,7 +146,10 @@ impl Store {
         if bytes != connection.output_bytes {
             bad("its output is miscounted");
         }
-        let events = connection.output.iter().filter(|message| message.is_event);
+        let events = connection
+            .output
+            .iter()
+            .filter(|message| message.counts_once());
         if !events
             .clone()
             .all(|event| connection.pending_events.contains(&event.payload))

@@ -492,7 +492,9 @@ fn transactions_are_isolated_and_whole() {
 
 #[test]
 fn conflicts() {
-    let outside: [(&str, &dyn Fn(&mut World)); 5] = [
+    type Outside<'a> = &'a dyn Fn(&mut World);
+    type Inside<'a> = &'a dyn Fn(&mut World, u32);
+    let outside: [(&str, Outside<'_>); 5] = [
         ("write", &|w| drop(w.write(SOCKET, "/d/x", "new").unwrap())),
         ("remove", &|w| {
             drop(w.ask(SOCKET, Rm, 0, &["/d/x"]).unwrap())
@@ -504,7 +506,7 @@ fn conflicts() {
         ("unrelated", &|w| drop(w.write(SOCKET, "/e/x", "").unwrap())),
     ];
     // What is done in the transaction, and with which of the above it conflicts.
-    let inside: [(&str, &dyn Fn(&mut World, u32), [bool; 5]); 5] = [
+    let inside: [(&str, Inside<'_>, [bool; 5]); 5] = [
         (
             "read",
             &|w, t| drop(w.ask(SOCKET, Read, t, &["/d/x"])),
