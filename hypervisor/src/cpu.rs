@@ -22,6 +22,8 @@ pub enum Work {
     Reschedule = 1 << 1,
     /// Handle console input that came in.
     Console = 1 << 2,
+    /// Pass an NMI on to the vCPU that it is for.
+    Nmi = 1 << 7,
     /// Go out of use, or come back ([`crate::hotplug`]).
     Hotplug = 1 << 3,
     /// Look for events of the vCPU that runs.

@@ -5,7 +5,8 @@ use platform_cpu::{HostFrame, ports};
 use x86_defs::exception::Exception;
 
 use crate::context::Context;
-use crate::domains;
+use crate::cpu::{self, Work};
+use crate::{domains, events};
 
 /// System control port B (ICH datasheet §13.7.1): why the chipset raised an NMI.
 const REASON_PORT: u16 = 0x61;
@@ -23,11 +24,24 @@ pub fn init() {
 #[cold]
 pub fn in_guest(_context: &mut Context<'_>) {
     pass_on();
+    deliver();
+}
+
+/// Makes the vCPU that NMIs are for look at one that [`pass_on`] left: it may be blocked, or on another CPU.
+pub fn deliver() {
+    if let Some(domain) = domains::hardware()
+        && let Some(vcpu) = domain.vcpu(0)
+        && vcpu.nmi_is_pending()
+    {
+        events::send_nmi(domain, vcpu);
+    }
 }
 
 /// An NMI hit the hypervisor: no locks, no guest memory.
 fn in_hypervisor(_frame: &HostFrame) {
     pass_on();
+    // The rest needs locks.
+    cpu::request(platform_cpu::cpu_id(), Work::Nmi);
 }
 
 /// NMIs are the hardware domain's, which owns the devices that raise them: its first vCPU is told.

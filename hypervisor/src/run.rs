@@ -11,7 +11,7 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{console, dump, hotplug, hypercall, irq, mm, schedule, switch, time, vcpu_time};
+use crate::{console, dump, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
@@ -54,6 +54,9 @@ fn do_work(cpu: &mut Cpu) {
     }
     if work & Work::Reschedule as u32 != 0 {
         cpu.reschedule = true;
+    }
+    if work & Work::Nmi as u32 != 0 {
+        nmi::deliver();
     }
     // Nothing is to be done for `Work::Events`: they are looked for before each entry.
     mm::serve(work);
@@ -166,10 +169,10 @@ fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
         Exit::Syscall32 => trap::system_call(context, SystemCall::Compat),
         Exit::Sysenter => trap::system_call(context, SystemCall::Sysenter),
         Exit::Nmi => {
-            crate::nmi::in_guest(context);
+            nmi::in_guest(context);
             Ok(())
         }
-        Exit::MachineCheck => crate::nmi::machine_check_in_guest(context),
+        Exit::MachineCheck => nmi::machine_check_in_guest(context),
         Exit::ReturnFault { vector, error_code } => trap::return_fault(context, vector, error_code),
     }
 }

@@ -118,7 +118,7 @@ pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         number::CALLBACK_OP => segments::callback_op(context, a0, a1),
         number::EVENT_CHANNEL_OP => event_channel::event_channel_op(context, frame),
         number::PHYSDEV_OP => physdev::physdev_op(context, a0, a1),
-        number::SYSCTL => sysctl::sysctl(context, a0),
+        number::SYSCTL => sysctl::sysctl(context, frame),
         number::DOMCTL => domctl::domctl(context, frame),
         _ => unknown(context, frame),
     }

@@ -48,7 +48,7 @@ const HALTED: u32 = 1 << 1;
 /// From this bit on: the number plus one of the CPU that gets the lock next; 0 for whoever comes.
 const RESERVED_SHIFT: u32 = 8;
 /// Turns of waiting before halting.
-const SPINS: u32 = 200;
+const SPINS: u32 = 50;
 /// Halts in vain before the lock is reserved.
 const PATIENCE: u32 = 8;
 

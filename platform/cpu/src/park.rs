@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::{MAX_CPUS, hooks, percpu};
 
-/// Turns of a waiting CPU before it halts: some ten microseconds.
-const SPINS: u32 = 200;
+/// Turns of a waiting CPU before it halts: some microseconds, twice what another CPU that runs takes to answer.
+const SPINS: u32 = 50;
 
 /// What each CPU that has halted waits for; 0 while it does not.
 static WAITS_FOR: [AtomicUsize; MAX_CPUS] = [const { AtomicUsize::new(0) }; MAX_CPUS];

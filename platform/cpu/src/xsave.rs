@@ -4,7 +4,7 @@
 use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use core::arch::asm;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::control::{HAS_XSAVE, cpuid};
 use crate::percpu;
@@ -17,6 +17,8 @@ const XCR0_WANTED: u64 = 0b10_1110_0111;
 
 /// Components in use, and the area's size for them.
 static FEATURES: AtomicU64 = AtomicU64::new(XCR0_BASE);
+/// The CPU leaves x87 pointers as they are where it has none to load (AMD; APM 2 §11.4.4.3).
+static KEEPS_POINTERS: AtomicBool = AtomicBool::new(false);
 static SIZE: AtomicUsize = AtomicUsize::new(512);
 
 /// Default control words: x87 and MXCSR with all exceptions masked.
@@ -25,6 +27,7 @@ const MXCSR_DEFAULT: u32 = 0x1f80;
 
 /// Turns on every component, on this CPU; CR4.OSXSAVE is on already.
 pub(crate) fn init() {
+    KEEPS_POINTERS.store(keeps_pointers(), Ordering::Relaxed);
     if !HAS_XSAVE.load(Ordering::Relaxed) {
         return;
     }
@@ -38,6 +41,16 @@ pub(crate) fn init() {
     FEATURES.store(features | XCR0_BASE, Ordering::Relaxed);
     // With XCR0 as it is now, EBX is the size of its components.
     SIZE.store((cpuid(0xd, 0).ebx as usize).max(576), Ordering::Relaxed);
+}
+
+fn keeps_pointers() -> bool {
+    /// "Auth", of "AuthenticAMD".
+    const AUTH: u32 = 0x6874_7541;
+    /// Leaf whose EBX bit 2 says that the pointers are always loaded.
+    const CAPACITY: u32 = 0x8000_0008;
+    let always_loads =
+        cpuid(0x8000_0000, 0).eax >= CAPACITY && cpuid(CAPACITY, 0).ebx & 1 << 2 != 0;
+    cpuid(0, 0).ebx == AUTH && !always_loads
 }
 
 /// Components that a guest may turn on.
@@ -175,6 +188,7 @@ impl XsaveArea {
     /// The CPU refuses the contents (they came from outside); its state is unspecified.
     pub fn restore(&self) -> Result<(), BadState> {
         crate::control::set_task_switched(false);
+        self.forget_pointers();
         let failed: u32;
         if HAS_XSAVE.load(Ordering::Relaxed) {
             if xcr0() != features() {
@@ -217,6 +231,31 @@ impl XsaveArea {
             }
         }
         if failed == 0 { Ok(()) } else { Err(BadState) }
+    }
+}
+
+impl XsaveArea {
+    /// AMD's CPUs before Zen 2 load the pointers of the last x87 instruction only with a pending exception: others'
+    /// would stay (XSA-52). An instruction of ours replaces them.
+    fn forget_pointers(&self) {
+        /// Bit 7 of the status word, bytes 2 and 3 of the area: an exception is pending.
+        const PENDING: u8 = 1 << 7;
+        let is_pending = self.bytes().get(2).is_none_or(|byte| byte & PENDING != 0);
+        if is_pending || !KEEPS_POINTERS.load(Ordering::Relaxed) {
+            return;
+        }
+        let zero = 0u32;
+        // SAFETY: changes x87 registers, which the caller loads anew; with exceptions cleared and a register free it
+        // cannot fault.
+        unsafe {
+            asm!(
+                "fnclex",
+                "ffree st(7)",
+                "fild dword ptr [{}]",
+                in(reg) &raw const zero,
+                options(nostack, readonly)
+            );
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use zerocopy::FromZeros;
 
 use super::write;
 use crate::hypercall::domctl::write_policy;
-use crate::{domains, emulate, irq, mm, schedule, time};
+use crate::{domains, emulate, hotplug, irq, mm, schedule, time, topology};
 
 /// Bytes of a page.
 const PAGE: u64 = addr::PAGE_SIZE;
@@ -26,6 +26,13 @@ const NODE: u32 = 0;
 /// Number of CPUs.
 fn cpus() -> u32 {
     irq::highest_cpu() + 1
+}
+
+/// Number of CPUs in use.
+fn online_cpus() -> u32 {
+    (0..cpus())
+        .filter(|cpu| hotplug::is_online(*cpu as usize))
+        .count() as u32
 }
 
 /// Threads of a core and cores of a socket, as the CPU itself says (CPUID leaf 0xb; SDM 3A §9.9).
@@ -52,7 +59,7 @@ pub(super) fn physinfo(
     *answer = Physinfo {
         threads_per_core,
         cores_per_socket,
-        nr_cpus: cpus(),
+        nr_cpus: online_cpus(),
         max_cpu_id: cpus() - 1,
         nr_nodes: 1,
         max_node_id: NODE,
@@ -94,21 +101,23 @@ pub(super) fn cpu_topology(
     _permission: Authorized<op::SysctlCputopoinfo>,
     request: &mut CpuTopologyInfo,
 ) -> Result<(), Errno> {
-    let (threads, cores) = cores();
     let count = if request.cputopo.is_null() {
         0
     } else {
         request.num_cpus.min(cpus())
     };
     for cpu in 0..count {
-        let apic = irq::apic_id(cpu as usize).unwrap_or(cpu);
-        // Identifiers have a power of two of places for the threads of a core, and for the cores of a socket.
-        let thread_bits = threads.next_power_of_two().trailing_zeros();
-        let core_bits = cores.next_power_of_two().trailing_zeros();
-        let place = CpuTopology {
-            core: apic >> thread_bits & ((1 << core_bits) - 1),
-            socket: apic.checked_shr(thread_bits + core_bits).unwrap_or(0),
-            node: NODE,
+        let place = match topology::place(cpu as usize) {
+            Some(place) => CpuTopology {
+                core: place.core,
+                socket: place.socket,
+                node: NODE,
+            },
+            None => CpuTopology {
+                core: abi::XEN_INVALID_CORE_ID,
+                socket: abi::XEN_INVALID_SOCKET_ID,
+                node: abi::XEN_INVALID_NODE_ID,
+            },
         };
         let at = request
             .cputopo

@@ -2,15 +2,17 @@
 
 mod hardware;
 
-use ::hypercall::{Authorized, Outcome, authorize, op};
+use ::hypercall::{Authorized, CallFrame, Outcome, authorize, op};
 use addr::Vaddr;
 use platform_cpu::guest;
 use xen_abi::domid::DOMID_FIRST_RESERVED;
 use xen_abi::errno::Errno;
+use xen_abi::sysctl::power::CpuHotplug;
 use xen_abi::sysctl::{self as abi, DebugKeys, GetDomainInfoList, ReadConsole, Sysctl};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::context::Context;
+use crate::hotplug::{self, Progress};
 use crate::hypercall::domctl::domain_info;
 use crate::hypercall::{errno, not_implemented, scheduler_control};
 use crate::{console, death, domains, keys};
@@ -21,10 +23,13 @@ enum Answer {
     Done,
     /// There is no such operation.
     Unknown,
+    /// The call has to be made again, by another CPU than this one.
+    Elsewhere,
 }
 
 /// Handles the call; the request is at `argument`, and what the operation changed of it goes back there.
-pub fn sysctl(context: &mut Context<'_>, argument: u64) -> Outcome {
+pub fn sysctl(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
+    let [argument, ..] = frame.args;
     let at = Vaddr::new(argument);
     let Ok(mut request) = guest::read::<Sysctl>(at) else {
         return errno(Errno::EFAULT);
@@ -38,6 +43,10 @@ pub fn sysctl(context: &mut Context<'_>, argument: u64) -> Outcome {
             Ok(()) => Outcome::SUCCESS,
             Err(_) => errno(Errno::EFAULT),
         },
+        Ok(Answer::Elsewhere) => {
+            context.cpu.reschedule = true;
+            Outcome::Preempt(*frame)
+        }
         Ok(Answer::Unknown) => not_implemented(context, "sysctl", request.cmd),
         Err(error) => errno(error),
     }
@@ -78,6 +87,11 @@ fn perform(context: &mut Context<'_>, request: &mut Sysctl) -> Result<Answer, Er
         abi::GET_CPU_FEATURESET => operation!(context, request, SysctlGetCpuFeatureset, cpu_featureset, hardware::featureset),
         abi::GET_CPU_POLICY => operation!(context, request, SysctlGetCpuPolicy, cpu_policy, hardware::cpu_policy),
         abi::GET_CPU_LEVELLING_CAPS => operation!(context, request, SysctlGetCpuLevellingCaps, cpu_levelling_caps, hardware::levelling),
+        abi::CPU_HOTPLUG => {
+            let caller = context.domain.caller();
+            let permission = authorize::<op::SysctlCpuHotplug>(caller, caller.domid)?;
+            cpu_hotplug(permission, &request.u.cpu_hotplug())
+        }
         // Domain 0 has not told how the processors save power.
         abi::GET_PMSTAT => operation!(context, SysctlGetPmstat, refused ENODEV),
         abi::PM_OP => operation!(context, SysctlPmOp, refused ENODEV),
@@ -98,6 +112,23 @@ fn perform(context: &mut Context<'_>, request: &mut Sysctl) -> Result<Answer, Er
 /// Writes to where a handle of a request points.
 fn write<T: IntoBytes + Immutable>(at: u64, value: &T) -> Result<(), Errno> {
     guest::write(Vaddr::new(at), value).map_err(|_| Errno::EFAULT)
+}
+
+/// Takes a CPU out of use, or back.
+fn cpu_hotplug(
+    _permission: Authorized<op::SysctlCpuHotplug>,
+    request: &CpuHotplug,
+) -> Result<Answer, Errno> {
+    let cpu = request.cpu as usize;
+    match request.op {
+        abi::CPU_HOTPLUG_ONLINE => hotplug::online(cpu).map(|()| Answer::Done),
+        abi::CPU_HOTPLUG_OFFLINE => hotplug::offline(cpu).map(|progress| match progress {
+            Progress::Done => Answer::Done,
+            Progress::Again => Answer::Elsewhere,
+        }),
+        abi::CPU_HOTPLUG_SMT_ENABLE | abi::CPU_HOTPLUG_SMT_DISABLE => Err(Errno::EOPNOTSUPP),
+        _ => Err(Errno::EINVAL),
+    }
 }
 
 /// Describes domains, from a number on.
