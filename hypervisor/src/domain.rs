@@ -20,6 +20,7 @@ use crate::hypercall::grant_table::{GrantTable, Maptrack};
 use crate::hypercall::segments::VALID_ASSISTS;
 use crate::io_access::IoAccess;
 use crate::mm::LentPage;
+use crate::pool::Membership;
 use crate::ranks;
 use crate::vcpu::Vcpu;
 use crate::vcpu_time::Watchdogs;
@@ -142,6 +143,8 @@ pub struct Domain {
     pub time_offset: AtomicI64,
     /// What it may have of the machine's CPUs.
     pub share: Share,
+    /// The CPUs that it shares.
+    pub pool: Membership,
     /// Its watchdogs.
     pub watchdogs: SpinLock<Watchdogs>,
     /// What its controller has set.
@@ -211,6 +214,7 @@ impl Domain {
             has_run: AtomicBool::new(false),
             time_offset: AtomicI64::new(0),
             share: Share::new(new.id),
+            pool: Membership::none(),
             watchdogs: SpinLock::new(ranks::OWN_TIMERS, Watchdogs::new()),
             settings: SpinLock::new(ranks::SETTINGS, Settings::default()),
             life: AtomicU8::new(Life::Alive as u8),

@@ -32,6 +32,7 @@ mod irq;
 mod keys;
 mod mm;
 mod nmi;
+mod pool;
 mod power;
 mod ranks;
 mod run;

@@ -12,7 +12,7 @@ use boot_info::config;
 use platform_cpu::lock::{Once, SpinGuard, SpinLock};
 use platform_cpu::park;
 use scheduler::{
-    Affinity, CpuMask, DEFAULT_POOL, Kind, Lock, Next, OutOfMemory, PoolError, PoolId, Pools, State,
+    Affinity, CpuMask, Kind, Lock, Next, OutOfMemory, PoolError, PoolId, Pools, State,
 };
 
 use crate::context::Context;
@@ -145,16 +145,7 @@ pub fn release(vcpu: &Vcpu) {
     park::wake(loaded_key(vcpu));
 }
 
-/// Counts a new domain in the default pool.
-///
-/// # Errors
-/// See [`PoolError`].
-pub fn add_domain() -> Result<(), PoolError> {
-    let pools = pools().ok_or(PoolError::NoCpuInPool)?;
-    pools.lock().add_domain(DEFAULT_POOL).map(|_| ())
-}
-
-/// Makes a vCPU known to the scheduler, asleep, in the default pool.
+/// Makes a vCPU known to the scheduler, asleep, in its domain's pool.
 ///
 /// # Errors
 /// There is no memory for it.
@@ -162,14 +153,13 @@ pub fn insert(vcpu: VcpuRef) -> Result<(), OutOfMemory> {
     let (Some(scheduler), Some(pools)) = (scheduler(), pools()) else {
         return Err(OutOfMemory);
     };
-    let cpus = pools
-        .lock()
-        .get(DEFAULT_POOL)
-        .map_err(|_| OutOfMemory)?
-        .cpus;
     if !vcpu_time::register(vcpu.domain.id(), &vcpu.vcpu) {
         return Err(OutOfMemory);
     }
+    // Held until it is there, so that the domain does not move to another pool without it.
+    let pools = pools.lock();
+    let pool = vcpu.domain.pool.pool().ok_or(OutOfMemory)?;
+    let cpus = pools.get(pool).map_err(|_| OutOfMemory)?.cpus;
     scheduler.insert(vcpu, Affinity::ANY, cpus)
 }
 

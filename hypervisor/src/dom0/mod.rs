@@ -55,7 +55,8 @@ pub fn construct(
         memory_limit: u64::MAX,
     })?;
     domains::insert(domain.clone()).map_err(|_| Dom0Error::NoMemory("the list of domains"))?;
-    schedule::add_domain().map_err(|_| Dom0Error::NoMemory("a CPU"))?;
+    let joined = domain.pool.join(scheduler::DEFAULT_POOL);
+    joined.map_err(|_| Dom0Error::NoMemory("a CPU"))?;
     for id in 0..vcpus {
         creation::add_vcpu(&domain, id)?;
     }

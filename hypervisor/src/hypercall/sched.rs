@@ -8,7 +8,7 @@ use xen_abi::errno::Errno;
 use xen_abi::sched;
 
 use crate::context::Context;
-use crate::hypercall::{errno, ok};
+use crate::hypercall::{errno, ok, scheduler_control};
 use crate::vcpu::Waiting;
 use crate::{domains, events, shutdown as ending, vcpu_time};
 
@@ -55,7 +55,7 @@ pub fn sched_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outco
         sched::PIN_OVERRIDE => {
             match authorize::<op::SchedPinOverride>(context.domain.caller(), context.domain.id()) {
                 Ok(permission) => match guest::read::<sched::PinOverride>(at) {
-                    Ok(request) => pin_override(permission, request.pcpu),
+                    Ok(request) => pin_override(permission, context, request.pcpu),
                     Err(_) => errno(Errno::EFAULT),
                 },
                 Err(refused) => errno(refused),
@@ -158,11 +158,14 @@ fn remote_shutdown(
 }
 
 /// Pins the vCPU to a physical CPU for a while, or (negative) ends that.
-fn pin_override(_permission: Authorized<op::SchedPinOverride>, cpu: i32) -> Outcome {
-    match usize::try_from(cpu) {
-        // vCPUs all run on CPU 0 for now: pinning to it changes nothing.
-        Ok(0) | Err(_) => ok(),
-        Ok(_) => errno(Errno::EINVAL),
+fn pin_override(
+    _permission: Authorized<op::SchedPinOverride>,
+    context: &Context<'_>,
+    cpu: i32,
+) -> Outcome {
+    match scheduler_control::pin_override(context.domain, context.vcpu, usize::try_from(cpu).ok()) {
+        Ok(()) => ok(),
+        Err(error) => errno(error),
     }
 }
 
