@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use platform_cpu::MAX_CPUS;
 
+use crate::audit::Wanted;
 use crate::emulate::LastWrite;
 use crate::{irq, mm};
 
@@ -32,6 +33,8 @@ pub enum Work {
     Flush = 1 << 5,
     /// Flush the translations of some pages ([`crate::mm`]).
     FlushPages = 1 << 6,
+    /// Show that it is alive: taking this is all there is to do.
+    Alive = 1 << 7,
 }
 
 /// Work that can wait for as long as the CPU has no use for a guest's translations.
@@ -76,6 +79,13 @@ pub fn request(id: usize, work: Work) {
         Mode::Idle if work as u32 & FLUSHES != 0 => {}
         Mode::Guest | Mode::Idle => irq::send_reschedule(id),
     }
+}
+
+/// Whether CPU `id` has not yet taken work that it was asked for.
+pub fn is_asked(id: usize, work: Work) -> bool {
+    SHARED
+        .get(id)
+        .is_some_and(|shared| shared.work.load(Ordering::Relaxed) & work as u32 != 0)
 }
 
 /// What CPU `id` is doing.
@@ -145,6 +155,8 @@ pub struct Cpu {
     pub reschedule: bool,
     /// End of the running vCPU's time slice, in nanoseconds; `None` if it may run on.
     pub slice_end: Option<u64>,
+    /// Audit everything once no vCPU is loaded here.
+    pub audit: Option<Wanted>,
     /// Print the registers of the guest that runs here (debug keys).
     pub show_registers: bool,
     /// The last write to a page table that was emulated here.
@@ -160,6 +172,7 @@ impl Cpu {
             programmed: None,
             reschedule: false,
             slice_end: None,
+            audit: None,
             show_registers: false,
             last_write: LastWrite::default(),
         })

@@ -31,6 +31,11 @@ impl SharedFrame {
     pub fn new(page: crate::mm::WritablePage) -> Self {
         Self(page)
     }
+
+    /// The page.
+    pub fn page(&self) -> &crate::mm::WritablePage {
+        &self.0
+    }
 }
 
 /// A mapped frame that a guest reads and writes at the same time.

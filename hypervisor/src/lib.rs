@@ -10,6 +10,7 @@
 
 extern crate alloc;
 
+mod audit;
 mod bounce;
 mod config;
 mod console;
@@ -49,5 +50,6 @@ mod trap;
 mod vcpu;
 mod vcpu_context;
 mod vcpu_time;
+mod watchdog;
 
 pub use start::start;

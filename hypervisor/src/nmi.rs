@@ -6,7 +6,7 @@ use x86_defs::exception::Exception;
 
 use crate::context::Context;
 use crate::cpu::{self, Work};
-use crate::{domains, events};
+use crate::{domains, events, watchdog};
 
 /// System control port B (ICH datasheet §13.7.1): why the chipset raised an NMI.
 const REASON_PORT: u16 = 0x61;
@@ -23,8 +23,10 @@ pub fn init() {
 /// An NMI hit a guest.
 #[cold]
 pub fn in_guest(_context: &mut Context<'_>) {
-    pass_on();
-    deliver();
+    if !watchdog::nmi_in_guest() {
+        pass_on();
+        deliver();
+    }
 }
 
 /// Makes the vCPU that NMIs are for look at one that [`pass_on`] left: it may be blocked, or on another CPU.
@@ -38,7 +40,8 @@ pub fn deliver() {
 }
 
 /// An NMI hit the hypervisor: no locks, no guest memory.
-fn in_hypervisor(_frame: &HostFrame) {
+fn in_hypervisor(frame: &HostFrame) {
+    watchdog::nmi_in_hypervisor(frame);
     pass_on();
     // The rest needs locks.
     cpu::request(platform_cpu::cpu_id(), Work::Nmi);

@@ -11,7 +11,7 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{console, dump, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
+use crate::{audit, console, dump, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
@@ -21,6 +21,10 @@ pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
             && let Next::Switch(vcpu) = schedule::pick(&mut cpu, None)
         {
             next = Some(vcpu);
+        }
+        if let Some(wanted) = cpu.audit.take() {
+            audit::run(wanted);
+            continue;
         }
         match next.take() {
             Some(vcpu) => next = run_vcpu(&mut cpu, &mut regs, &vcpu),
@@ -88,6 +92,9 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) -> Option<V
         }
         if context.cpu.reschedule {
             context.cpu.reschedule = false;
+            if context.cpu.audit.is_some() {
+                schedule::want_unloaded(vcpu);
+            }
             match schedule::pick(context.cpu, Some(current)) {
                 Next::Stay => {}
                 Next::Switch(next) => break Some(next),

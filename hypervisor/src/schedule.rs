@@ -191,6 +191,8 @@ pub fn update(domain: &Domain, vcpu: &Vcpu) {
         let runs = can_run(domain, vcpu);
         if runs {
             vcpu_time::note_runnable(vcpu);
+        } else {
+            vcpu_time::note_not_runnable(vcpu);
         }
         runs
     });
@@ -279,6 +281,12 @@ fn wait_until_unloaded(vcpu: &Vcpu) {
         cpu::request(cpu, Work::Reschedule);
         park::wait_until(loaded_key(vcpu), || vcpu.loaded_on() != Some(cpu));
     }
+}
+
+/// Has the CPU that asks, which has the vCPU loaded, save it as soon as it does not run it any more.
+pub fn want_unloaded(vcpu: &Vcpu) {
+    // The CPU is this one, and about to pick.
+    let _ = vcpu.unit.ask_for();
 }
 
 /// What one waits for who waits until the vCPU is not loaded.

@@ -18,7 +18,7 @@ pub struct VcpuInfoArea {
     page: PageRef<'static>,
     offset: usize,
     /// Keeps a page of the guest's own from becoming a page table.
-    _writable: Option<WritablePage>,
+    writable: Option<WritablePage>,
 }
 
 impl VcpuInfoArea {
@@ -28,14 +28,14 @@ impl VcpuInfoArea {
         (offset.is_multiple_of(8) && end <= addr::PAGE_SIZE as usize).then_some(Self {
             page,
             offset,
-            _writable: None,
+            writable: None,
         })
     }
 
     /// Names the area at `offset` of a page of the guest's own; `None` if it would not lie within the page.
     pub fn in_guest_page(page: WritablePage, offset: usize) -> Option<Self> {
         let mut area = Self::new(page.try_clone()?, offset)?;
-        area._writable = Some(page);
+        area.writable = Some(page);
         Some(area)
     }
 
@@ -108,6 +108,11 @@ impl VcpuInfoArea {
         for word in (0..VCPU_INFO_SIZE).step_by(8) {
             to.store_u64(self.offset + word, from.load_u64(other.offset + word));
         }
+    }
+
+    /// The page of the guest's own that it is in, if it is in one.
+    pub fn kept_page(&self) -> Option<&WritablePage> {
+        self.writable.as_ref()
     }
 
     /// Page and offset, for the parts that know the rest of the layout.

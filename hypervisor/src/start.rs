@@ -8,7 +8,10 @@ use platform_memory::FirmwareMemory;
 
 use crate::cpu::Cpu;
 use crate::hypercall::version::{EXTRA_VERSION, VERSION};
-use crate::{config, console, dom0, dump, hypercall, irq, keys, mm, nmi, power, run, smp, time};
+use crate::{
+    audit, config, console, dom0, dump, hypercall, irq, keys, mm, nmi, power, run, smp, time,
+    watchdog,
+};
 
 /// Address of the VGA adapter's text where the boot loader does not name one.
 const VGA_TEXT: Maddr = Maddr::new(0xb_8000);
@@ -32,6 +35,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     }
     memory_map(boot);
     keys::init();
+    audit::init();
     nmi::init();
 
     let rsdp = boot.rsdp.or_else(|| Rsdp::search(&FirmwareMemory));
@@ -70,6 +74,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     time::init_cpu_timer();
     console::enable_interrupts(config);
     smp::start_others(&madt).unwrap_or_else(|error| stop(format_args!("{error}")));
+    watchdog::init();
 
     if let Err(error) = dom0::construct(boot, memory.modules) {
         stop(format_args!("{error}"));

@@ -196,6 +196,11 @@ impl Vcpu {
         self.registered_info.get().unwrap_or(&self.initial_info)
     }
 
+    /// The areas that hold or held its `vcpu_info`.
+    pub fn info_areas(&self) -> impl Iterator<Item = &VcpuInfoArea> {
+        core::iter::once(&self.initial_info).chain(self.registered_info.get())
+    }
+
     /// Moves the `vcpu_info` to `area`, with its contents and a pending upcall, so that no event is lost that
     /// came meanwhile.
     ///

@@ -169,17 +169,24 @@ fn begin(
         return Err(Errno::EINVAL);
     }
     let kernel_root = mm::guest_root(domain, frame_of_cr3(wanted.ctrlreg[3]))?;
-    let user_root = match wanted.ctrlreg[1] {
-        // A program runs on its own page table: without one the CPU would have no descriptors either.
-        0 if wanted.flags & VGCF_IN_KERNEL == 0 => return Err(Errno::EINVAL),
-        0 => None,
-        cr3 => Some(mm::guest_root(domain, frame_of_cr3(cr3))?),
+    let user_root = match user_root(domain, wanted) {
+        Ok(root) => root,
+        Err(error) => {
+            mm::release_root(kernel_root);
+            return Err(error);
+        }
     };
+    let set = mm::set_descriptor_frames(domain, target, state, &wanted.gdt_frames, wanted.gdt_ents);
+    if let Err(error) = set {
+        mm::release_root(kernel_root);
+        user_root.into_iter().for_each(mm::release_root);
+        return Err(error);
+    }
+    // Nothing can fail any more: a refused context leaves no trace in tables that are in use.
     if let Some(user_root) = &user_root {
         platform_memory::set_m2p_visible(user_root, user_root.frame() == kernel_root.frame());
     }
     platform_memory::set_m2p_visible(&kernel_root, true);
-    mm::set_descriptor_frames(domain, target, state, &wanted.gdt_frames, wanted.gdt_ents)?;
 
     state.kernel_root = Some(kernel_root);
     state.user_root = user_root;
@@ -313,6 +320,19 @@ pub fn describe(vcpu: &Vcpu, state: &VcpuState, into: &mut VcpuGuestContext) {
     } else {
         (segments.shadow_gs_base, segments.gs_base)
     };
+}
+
+/// The page tables that programs are to run on, if they are named.
+fn user_root(
+    domain: &Domain,
+    wanted: &VcpuGuestContext,
+) -> Result<Option<RootRef<'static>>, Errno> {
+    match wanted.ctrlreg[1] {
+        // A program runs on its own page table: without one the CPU would have no descriptors either.
+        0 if wanted.flags & VGCF_IN_KERNEL == 0 => Err(Errno::EINVAL),
+        0 => Ok(None),
+        cr3 => mm::guest_root(domain, frame_of_cr3(cr3)).map(Some),
+    }
 }
 
 fn registers(wanted: &VcpuGuestContext) -> GuestRegs {

@@ -20,7 +20,7 @@ use crate::domain::{DomId, Domain};
 use crate::hypercall::errno;
 use crate::timer_queues::{self, Timer};
 use crate::vcpu::{Vcpu, VcpuState, Waiting};
-use crate::{domains, events, schedule, shutdown, time};
+use crate::{domains, events, schedule, shutdown, time, watchdog as cpu_watchdog};
 
 /// What a timer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum TimerEvent {
     Poll(DomId, u32),
     /// A domain's watchdog (0 or 1).
     Watchdog(DomId, u32),
+    /// The watchdog of the CPU itself.
+    CpuWatchdog,
 }
 
 /// Shortest period that a guest may ask for, in nanoseconds (Xen's limit is the same 1 ms).
@@ -126,6 +128,7 @@ pub fn run_timers(cpu: &mut Cpu) {
                     schedule::wake(&domain, vcpu, Waiting::Polling);
                 }
             }
+            TimerEvent::CpuWatchdog => cpu_watchdog::tick(cpu),
             TimerEvent::Watchdog(domain, _) => {
                 if let Some(domain) = domains::find(domain) {
                     log::warn!("d{}: watchdog expired", domain.id());
@@ -372,6 +375,14 @@ pub fn note_runnable(vcpu: &Vcpu) {
     let mut runstate = vcpu.runstate.lock();
     if runstate.info.state == RUNSTATE_BLOCKED || runstate.info.state == RUNSTATE_OFFLINE {
         runstate.change(RUNSTATE_RUNNABLE, time::now());
+    }
+}
+
+/// Notes that a vCPU that waited for a CPU is not to run any more.
+pub fn note_not_runnable(vcpu: &Vcpu) {
+    let mut runstate = vcpu.runstate.lock();
+    if runstate.info.state == RUNSTATE_RUNNABLE {
+        runstate.change(RUNSTATE_OFFLINE, time::now());
     }
 }
 

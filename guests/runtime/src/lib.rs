@@ -9,11 +9,13 @@
 #![allow(unsafe_code)]
 
 pub mod console;
+pub mod event_channels;
 pub mod hypercalls;
 pub mod memory;
 pub mod random;
 pub mod shared;
 pub mod traps;
+pub mod vcpus;
 
 pub use hypercalls::hypercall;
 pub use xen_abi;

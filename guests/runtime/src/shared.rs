@@ -7,6 +7,7 @@ use xen_abi::shared_info::{SharedInfo, VcpuTimeInfo};
 use xen_abi::start_info::StartInfo;
 
 use crate::memory::{self, Page, pte, read, write};
+use crate::vcpus;
 
 static ADDRESS: AtomicU64 = AtomicU64::new(0);
 
@@ -34,45 +35,64 @@ macro_rules! field {
     };
 }
 
+/// Where the info of the vCPU that asks is.
+fn info() -> u64 {
+    vcpus::info(vcpus::id())
+}
+
+/// Masks or unmasks upcalls of a vCPU.
+pub fn set_upcall_mask_of(id: u32, masked: bool) {
+    write(vcpus::info(id) + 1, u8::from(masked));
+}
+
+/// Takes `vcpu_info.evtchn_pending_sel`, which becomes 0.
+pub fn take_pending_selector() -> u64 {
+    // SAFETY: an aligned word that both sides change by atomic operations.
+    let word =
+        unsafe { AtomicU64::from_ptr(core::ptr::with_exposed_provenance_mut(info() as usize + 8)) };
+    word.swap(0, Ordering::SeqCst)
+}
+
+/// 64 ports that are pending and not masked, from port 64 × `word` on (2-level).
+pub fn due(word: u64) -> u64 {
+    read::<u64>(field!(evtchn_pending) + 8 * word) & !read::<u64>(field!(evtchn_mask) + 8 * word)
+}
+
 /// Whether upcalls are masked.
 pub fn upcall_mask() -> bool {
-    read::<u8>(field!(vcpu_info) + 1) != 0
+    read::<u8>(info() + 1) != 0
 }
 
 /// Masks upcalls or, without asking for those that are pending, unmasks them.
 pub fn set_upcall_mask(masked: bool) {
     if address() != 0 {
-        write(field!(vcpu_info) + 1, u8::from(masked));
+        write(info() + 1, u8::from(masked));
     }
 }
 
 /// Whether an upcall is pending.
 pub fn upcall_pending() -> bool {
-    read::<u8>(field!(vcpu_info)) != 0
+    read::<u8>(info()) != 0
 }
 
 /// Notes that the upcall is being handled.
 pub fn clear_upcall_pending() {
-    write(field!(vcpu_info), 0u8);
+    write(info(), 0u8);
 }
 
 /// `vcpu_info.evtchn_pending_sel`.
 pub fn pending_selector() -> u64 {
-    read(field!(vcpu_info) + 8)
+    read(info() + 8)
 }
 
 /// Sets `vcpu_info.evtchn_pending_sel`.
 pub fn set_pending_selector(value: u64) {
-    write(field!(vcpu_info) + 8, value);
+    write(info() + 8, value);
 }
 
 /// The address of the last page fault.
 pub fn fault_address() -> u64 {
-    if address() == 0 {
-        0
-    } else {
-        read(field!(vcpu_info) + 16)
-    }
+    if address() == 0 { 0 } else { read(info() + 16) }
 }
 
 fn bit(base: u64, port: u32) -> (u64, u64) {
@@ -124,11 +144,11 @@ pub fn tsc() -> u64 {
 /// The time information as of now.
 pub fn time_info() -> VcpuTimeInfo {
     loop {
-        let at = field!(vcpu_info) + 32;
+        let at = info() + 32;
         let before = read::<u32>(at);
-        let info = read::<VcpuTimeInfo>(at);
+        let time = read::<VcpuTimeInfo>(at);
         if before & 1 == 0 && read::<u32>(at) == before {
-            return info;
+            return time;
         }
     }
 }
@@ -145,9 +165,16 @@ pub fn scale(info: &VcpuTimeInfo, ticks: u64) -> u64 {
 
 /// System time in nanoseconds (public/xen.h `struct vcpu_time_info`).
 pub fn now() -> u64 {
-    let info = time_info();
-    info.system_time
-        .wrapping_add(scale(&info, tsc().wrapping_sub(info.tsc_timestamp)))
+    loop {
+        let time = time_info();
+        let stamp = tsc();
+        // The vCPU may have moved to another CPU in between: then the stamp is not one for these parameters.
+        if read::<u32>(info() + 32) == time.version {
+            return time
+                .system_time
+                .wrapping_add(scale(&time, stamp.wrapping_sub(time.tsc_timestamp)));
+        }
+    }
 }
 
 /// `(wc_sec, wc_nsec)`: wall clock at system time 0.

@@ -324,9 +324,95 @@ static mut CAUGHT: Trap = Trap {
 };
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
+global_asm!(
+    ".pushsection .text, \"ax\"",
+    "try_read_asm:",
+    "xor edx, edx",
+    "try_read_access:",
+    "mov rax, [rdi]",
+    "ret",
+    "try_write_asm:",
+    "xor edx, edx",
+    "try_write_access:",
+    "mov [rdi], rsi",
+    "ret",
+    "try_selector_asm:",
+    "xor edx, edx",
+    "try_selector_access:",
+    "lar eax, edi",
+    "ret",
+    "try_failed:",
+    "mov edx, 1",
+    "ret",
+    ".popsection",
+);
+
+mod attempts {
+    unsafe extern "C" {
+        pub(super) fn try_read_asm();
+        pub(super) fn try_read_access();
+        pub(super) fn try_write_asm();
+        pub(super) fn try_write_access();
+        pub(super) fn try_selector_asm();
+        pub(super) fn try_selector_access();
+        pub(super) fn try_failed();
+    }
+}
+
+fn attempt(function: unsafe extern "C" fn(), address: u64, value: u64) -> Option<u64> {
+    let (result, failed): (u64, u64);
+    // SAFETY: the function touches the word that the caller named, or faults and says so.
+    unsafe {
+        core::arch::asm!(
+            "call {function}",
+            function = in(reg) function as *const () as u64,
+            inlateout("rdi") address => _,
+            inlateout("rsi") value => _,
+            lateout("rax") result,
+            lateout("rdx") failed,
+            clobber_abi("sysv64"),
+        );
+    }
+    (failed == 0).then_some(result)
+}
+
+/// Reads a word, if it is mapped. On any vCPU, at any time.
+pub fn try_read(address: u64) -> Option<u64> {
+    attempt(attempts::try_read_asm, address, 0)
+}
+
+/// Writes a word, if it is mapped writable; whether it was. On any vCPU, at any time.
+pub fn try_write(address: u64, value: u64) -> bool {
+    attempt(attempts::try_write_asm, address, value).is_some()
+}
+
+/// Looks a descriptor up by its selector, in a table of which a part may not be there; whether that was possible.
+pub fn try_read_selector(selector: u16) -> bool {
+    attempt(attempts::try_selector_asm, u64::from(selector), 0).is_some()
+}
+
+/// Lets a failed [`try_read`] or [`try_write`] go on; whether it was one.
+fn fix_up(frame: &mut Frame) -> bool {
+    let is_attempt = [
+        attempts::try_read_access,
+        attempts::try_write_access,
+        attempts::try_selector_access,
+    ]
+    .iter()
+    .any(|access| *access as *const () as u64 == frame.rip);
+    let is_fault = frame.vector == 14 || frame.vector == 13;
+    if is_attempt && is_fault {
+        frame.rip = attempts::try_failed as *const () as u64;
+    }
+    is_attempt && is_fault
+}
+
 #[unsafe(no_mangle)]
 extern "sysv64" fn trap_handler(frame: &mut Frame, flags: u64, segments: u32) -> u32 {
     COUNT.fetch_add(1, Ordering::Relaxed);
+    if fix_up(frame) {
+        return 0;
+    }
     let hook = HOOK.load(Ordering::Relaxed);
     if hook != 0 {
         // SAFETY: `set_hook` stored a function of this type.
@@ -446,8 +532,8 @@ pub fn register_callback(kind: u32, flags: u32, address: u64) -> i64 {
     )
 }
 
-/// Registers entries for all exceptions (none masks events) and all callbacks.
-pub fn init() {
+/// Entries for all exceptions, none of which masks events, and an end.
+pub fn table() -> [TrapInfo; 33] {
     let mut table = [END; 33];
     for (vector, entry_of) in (0u8..).zip(table.iter_mut().take(32)) {
         *entry_of = TrapInfo {
@@ -458,7 +544,12 @@ pub fn init() {
             address: entry(u64::from(vector)),
         };
     }
-    crate::check_eq!(set_table(&mut table), 0);
+    table
+}
+
+/// Registers entries for all exceptions (none masks events) and all callbacks.
+pub fn init() {
+    crate::check_eq!(set_table(&mut table()), 0);
     use xen_abi::callback as kind;
     for (kind, number) in [
         (kind::CALLBACKTYPE_EVENT, EVENT),

@@ -252,6 +252,15 @@ fn wait_for_interrupt() {
     });
 }
 
+/// Sends an NMI to a CPU.
+pub fn send_nmi(cpu: usize) {
+    if let (Some(lapic), Some(id)) = (LAPIC.get(), apic_id(cpu))
+        && !lapic.send_nmi(id)
+    {
+        log::error!("CPU{cpu} could not be sent an NMI");
+    }
+}
+
 /// Stops all other CPUs with an NMI: for a machine that stops. Their NMI handler sees that it does.
 pub fn stop_other_cpus() {
     let others = APIC_IDS

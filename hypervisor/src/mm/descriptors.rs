@@ -34,6 +34,13 @@ pub struct LdtShadow {
     mapped: u32,
 }
 
+impl LdtShadow {
+    /// The pages that are mapped.
+    pub fn pages(&self) -> impl Iterator<Item = &TypedRef<'static>> {
+        self.pages.iter().flatten()
+    }
+}
+
 /// What the LDT of the vCPU on a CPU is, for faults of the hypervisor itself on it.
 struct LoadedLdt {
     domain: AtomicU32,

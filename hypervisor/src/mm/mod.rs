@@ -26,7 +26,7 @@ pub use pages::{
     give_back_charged, max_frame, ram_frames, release_page, share_new_page, steal_page,
     take_uncharged,
 };
-pub use roots::{WritablePage, guest_root, pin_root, writable_page};
+pub use roots::{WritablePage, guest_root, pin_root, release_root, writable_page};
 pub use table_write::emulate_table_write;
 pub use walk::{Leaf, walk_to_l1};
 

@@ -25,6 +25,16 @@ pub fn guest_root(domain: &Domain, frame: Mfn) -> Result<RootRef<'static>, Errno
     whole(|work| validator().take_root(frame, domain.id(), work))
 }
 
+/// Gives up a root that [`guest_root`] gave: dropped alone, it would stay half undone if nothing else uses it.
+pub fn release_root(root: RootRef<'static>) {
+    let done = whole(|work| {
+        validator().release_root(root, work);
+        Ok(())
+    });
+    // Without a limit there is nothing that it could stop at.
+    debug_assert!(done.is_ok());
+}
+
 /// Pins a page-table root of `domain`.
 ///
 /// # Errors
@@ -36,6 +46,13 @@ pub fn pin_root(domain: &Domain, frame: Mfn) -> Result<(), Errno> {
 /// A page of a guest that the hypervisor writes too: it cannot become a page table meanwhile.
 #[derive(Debug)]
 pub struct WritablePage(TypedRef<'static>);
+
+impl WritablePage {
+    /// The reference underneath.
+    pub fn typed(&self) -> &TypedRef<'static> {
+        &self.0
+    }
+}
 
 impl Deref for WritablePage {
     type Target = PageRef<'static>;

@@ -150,6 +150,15 @@ impl<P> Fifo<P> {
         Ok(())
     }
 
+    /// The pages of the array and of the control blocks.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = &P> {
+        let blocks = self
+            .vcpus
+            .iter()
+            .filter_map(|queues| queues.control.as_ref());
+        self.array.iter().chain(blocks.map(|(page, _)| page))
+    }
+
     /// Whether the vCPU has a control block.
     pub(crate) fn has_control(&self, vcpu: u32) -> bool {
         self.vcpus

@@ -29,6 +29,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod audit;
 mod channel;
 mod deliver;
 pub mod fifo;
@@ -40,6 +41,7 @@ mod reset;
 mod table;
 pub mod two_level;
 
+pub use audit::Mismatch;
 pub use channel::{Consumer, PortState, Status};
 pub use deliver::{Delivery, PeerPort, Received, Sent};
 pub use memory::DomainMemory;

@@ -20,6 +20,7 @@ extern crate std;
 
 mod allocator;
 mod atomic;
+mod audit;
 mod check;
 mod clock;
 mod descriptor;
@@ -34,6 +35,7 @@ mod types;
 mod validate;
 
 pub use allocator::{Allocator, Chunk, Lent, MAX_ORDER, OldContent, ReadyChunk};
+pub use audit::{Audit, Claim, Imbalance, Problem, Summary};
 pub use clock::{Epoch, FlushClock, Stamp};
 pub use descriptor::check_descriptor;
 pub use entry::Entry;

@@ -324,6 +324,57 @@ fn step(
     Some((after.normalised(), result))
 }
 
+/// Audits a state: how many frames are not balanced.
+fn imbalances(state: &State) -> u64 {
+    let infos: [FrameInfo; FRAMES] = core::array::from_fn(|frame| {
+        let info = FrameInfo::new();
+        info.count.store(state.count[frame], Relaxed);
+        info.kind.store(state.kind[frame], Relaxed);
+        info.linear.store(state.linear[frame], Relaxed);
+        info
+    });
+    let table = FrameTable::new(&infos);
+    let machine = Machine {
+        table: &table,
+        entries: state.entries.map(|table| table.map(Cell::new)),
+        epochs: Cell::default(),
+        tlb: Cell::default(),
+    };
+    let mut claims = [Claim::default(); FRAMES];
+    let mut audit = Audit::new(&table, &machine, &mut claims).unwrap();
+    for root in state.roots.iter().flatten() {
+        let page = table.adopt(Mfn::new(u64::from(*root))).unwrap();
+        let root = TypedRef::from_held(page, PageType::L4);
+        audit.hold_typed(&root);
+        root.leak();
+    }
+    audit.count();
+    audit.finish(|_| {}).imbalances
+}
+
+/// An audit finds nothing wrong with a state, and everything that is off by one.
+fn check_audit(state: &State) {
+    assert_eq!(imbalances(state), 0, "{state:?}");
+    for frame in 0..FRAMES {
+        if state.references(frame) == 0 {
+            continue;
+        }
+        let mut wrong = state.clone();
+        wrong.count[frame] += 1;
+        assert_eq!(imbalances(&wrong), 1, "a reference too many: {state:?}");
+        wrong = state.clone();
+        wrong.kind[frame] += 1;
+        assert_eq!(
+            imbalances(&wrong),
+            1,
+            "a type reference too many: {state:?}"
+        );
+        wrong = state.clone();
+        wrong.linear[frame] += 1;
+        assert_eq!(imbalances(&wrong), 1, "a linear entry too many: {state:?}");
+    }
+}
+
 /// Counts, types, contents and roots: what has to be the same however a call was cut up.
 fn substance(state: &State) -> State {
     let mut substance = state.clone();
@@ -397,6 +448,7 @@ fn explore(depth: usize) -> usize {
                 }
                 let after = after.canonical();
                 if !seen.contains(&after) {
+                    check_audit(&after);
                     seen.insert(after.clone());
                     queue.push_back((after, length + 1));
                 }

@@ -26,11 +26,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod audit;
 mod maptrack;
 mod pin;
 mod status;
 mod table;
 
+pub use audit::Audit;
 pub use maptrack::{Handle, Mapping, Maptrack, Reserved, Taken};
 pub use pin::{Access, Pin, Purpose};
 pub use shared_page::SharedPage;

@@ -167,6 +167,19 @@ impl<G> Maptrack<G> {
         }
     }
 
+    /// All mappings.
+    pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
+        (0..self.slots.len() as Handle).filter_map(|handle| self.get(handle).ok())
+    }
+
+    /// What keeps frames accessible for devices.
+    pub fn device_guards(&self) -> impl Iterator<Item = &G> {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Used { device_guard, .. } => device_guard.as_ref(),
+            Slot::Free(_) | Slot::Reserved => None,
+        })
+    }
+
     /// Takes parts of a mapping, so that nobody else unmaps them at the same time.
     ///
     /// # Errors

@@ -228,6 +228,14 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         self.active(reference)?.frame.as_ref()
     }
 
+    /// The pins of an entry, for whom, and whether it has a frame.
+    pub(crate) fn use_of(&self, reference: GrantRef) -> (Counts, DomId, bool) {
+        self.active(reference)
+            .map_or((Counts::NONE, 0, false), |active| {
+                (active.counts, active.user, active.frame.is_some())
+            })
+    }
+
     /// Entries in use, with their user: for a person's eyes.
     pub fn in_use(&self) -> impl Iterator<Item = (GrantRef, DomId, &F)> {
         (0..)

@@ -16,8 +16,8 @@ use crate::workspace::RunDirectory;
 use crate::{debian, image};
 
 /// The cases: one for each guest, and one of somebody else's.
-pub(crate) fn cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
-    let mut cases = own_cases(hypervisor)?;
+pub(crate) fn cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
+    let mut cases = own_cases(full, hypervisor)?;
     let hypervisor = hypervisor.map(str::to_owned);
     cases.push(Case {
         group: "guests",
@@ -62,16 +62,29 @@ const START_INFO_ARGUMENTS: &str = "test  \"x  y\" z=1 'q' -- tail ";
 /// Guests that look at what differs between processors.
 const EVERY_CPU: [&str; 2] = ["guest_traps", "guest_privileged"];
 
+/// Numbers of fighters and CPUs; seconds that they fight, in short and with `--full`.
+const FIGHTS: [(u32, u32); 2] = [(4, 2), (4, 4)];
+const FIGHT_SECONDS: u64 = 12;
+const FULL_FIGHT_SECONDS: u64 = 300;
+
 /// A run of one of our own guests.
 #[derive(Clone, Debug)]
 struct Run {
     program: String,
     cpu: &'static str,
-    arguments: &'static str,
+    arguments: String,
     has_initrd: bool,
+    /// The guest's vCPUs, and the machine's CPUs.
+    vcpus: u32,
+    cpus: u32,
+    /// The guest asks the hypervisor for audits, which have to find everything balanced.
+    is_audited: bool,
 }
 
-fn own_cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
+/// Numbers of vCPUs and CPUs for guests that use several.
+const VCPUS_AND_CPUS: [(u32, u32); 5] = [(1, 1), (4, 1), (4, 4), (4, 2), (32, 2)];
+
+fn own_cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for program in image::guest_names()? {
         let name = program.trim_start_matches("guest_").to_owned();
@@ -79,14 +92,50 @@ fn own_cases(hypervisor: Option<&str>) -> Result<Vec<Case>> {
         let run = Run {
             cpu: "max",
             arguments: match hypervisor {
-                _ if is_start_info => START_INFO_ARGUMENTS,
+                _ if is_start_info => START_INFO_ARGUMENTS.to_owned(),
                 // Xen itself does not outlive all that Xenolith has to.
-                Some(_) => "careful=1",
-                None => "",
+                Some(_) => "careful=1".to_owned(),
+                None => String::new(),
             },
             has_initrd: false,
             program,
+            vcpus: 1,
+            cpus: 1,
+            is_audited: false,
         };
+        if run.program.starts_with("guest_vcpus") {
+            for (vcpus, cpus) in VCPUS_AND_CPUS {
+                let several = Run {
+                    vcpus,
+                    cpus,
+                    arguments: format!("{} vcpus={vcpus}", run.arguments),
+                    ..run.clone()
+                };
+                let name = format!("{name} {vcpus} on {cpus}");
+                cases.push(own_case(name, several, hypervisor));
+            }
+            continue;
+        }
+        if run.program.starts_with("guest_fight") {
+            let seconds = if full {
+                FULL_FIGHT_SECONDS
+            } else {
+                FIGHT_SECONDS
+            };
+            for (vcpus, cpus) in FIGHTS {
+                let fight = Run {
+                    // One more, which nobody ever starts.
+                    vcpus: vcpus + 1,
+                    cpus,
+                    arguments: format!("{} seconds={seconds}", run.arguments),
+                    is_audited: hypervisor.is_none(),
+                    ..run.clone()
+                };
+                let name = format!("{name} {vcpus} on {cpus}");
+                cases.push(own_case(name, fight, hypervisor));
+            }
+            continue;
+        }
         if is_start_info {
             let with_initrd = Run {
                 has_initrd: true,
@@ -147,7 +196,12 @@ fn run(run: &Run, hypervisor: Option<&str>) -> Result<Verdict> {
         })
         .ok_or_else(|| anyhow::anyhow!("the guest {} was not built", run.program))?;
     let directory = RunDirectory::new()?;
-    let mut boot = boot(hypervisor, &image, run.arguments, &directory)?;
+    let mut options = format!("dom0_max_vcpus={}", run.vcpus);
+    if run.is_audited {
+        // A hang says where. (On a busy host a CPU may have to wait long.)
+        options += " watchdog_timeout=60";
+    }
+    let mut boot = boot_with(hypervisor, &image, &run.arguments, &options, &directory)?;
     if run.has_initrd
         && let Boot::Kernel {
             initrd: Some(modules),
@@ -159,13 +213,20 @@ fn run(run: &Run, hypervisor: Option<&str>) -> Result<Verdict> {
         *modules = format!("{modules},{}", machine::multiboot_module(&path, ""));
     }
     let plan = Plan {
-        timeout: Some(Duration::from_secs(240)),
+        timeout: Some(Duration::from_secs(if run.is_audited { 900 } else { 240 })),
         until: Some("GUEST ".to_owned()),
         linger: Duration::from_millis(200),
         ..Plan::default()
     };
     let outcome = session::unattended(
-        machine::qemu(&machine(run.cpu), &boot, &directory)?,
+        machine::qemu(
+            &MachineOptions {
+                smp: run.cpus,
+                ..machine(run.cpu)
+            },
+            &boot,
+            &directory,
+        )?,
         &directory,
         &plan,
     )?;
@@ -175,6 +236,17 @@ fn run(run: &Run, hypervisor: Option<&str>) -> Result<Verdict> {
         End::Fatal(line) => line.contains("Hardware Dom0 halted"),
         _ => false,
     };
+    if run.is_audited {
+        let count = |verdict: &str| {
+            let lines = outcome.console.lines();
+            lines
+                .filter(|line| line.contains("audit: ") && line.ends_with(verdict))
+                .count()
+        };
+        if count(": balanced") < 2 || outcome.console.contains("unbalanced") {
+            return Ok(Verdict::failed("the audits", &outcome));
+        }
+    }
     if ended_well && outcome.console.contains("GUEST PASS") {
         return Ok(Verdict::passed(&outcome));
     }
@@ -188,14 +260,25 @@ pub(crate) fn boot(
     arguments: &str,
     directory: &RunDirectory,
 ) -> Result<Boot> {
+    boot_with(hypervisor, kernel, arguments, "", directory)
+}
+
+/// A kernel as domain 0, without initrd, with more options of the hypervisor.
+fn boot_with(
+    hypervisor: Option<&str>,
+    kernel: &Path,
+    arguments: &str,
+    options: &str,
+    directory: &RunDirectory,
+) -> Result<Boot> {
     let Hypervisor::Image { path, .. } = Hypervisor::find(hypervisor, directory)? else {
         anyhow::bail!("a guest needs a hypervisor");
     };
     Ok(Boot::Kernel {
         image: path,
-        command_line:
-            "console=com1 com1=115200,8n1 dom0_mem=64M,max:64M loglvl=all guest_loglvl=all noreboot"
-                .to_owned(),
+        command_line: format!(
+            "console=com1 com1=115200,8n1 dom0_mem=64M,max:64M loglvl=all guest_loglvl=all noreboot {options}"
+        ),
         initrd: Some(machine::multiboot_module(kernel, arguments)),
     })
 }

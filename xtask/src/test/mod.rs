@@ -27,7 +27,7 @@ use crate::setup::{Need, setup};
 pub(crate) struct Options {
     /// Only tests with one of these in `group/name`; groups: host, harness, guests, bad-input, iso, system
     filter: Vec<String>,
-    /// Every combination of kernel, machine, CPU model and memory, not only each pair of them
+    /// Every combination of kernel, machine, CPU model and memory, not only each pair of them; fights of five minutes
     #[arg(long)]
     full: bool,
     /// Print the tests and run none
@@ -105,7 +105,7 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     };
     let mut cases = Vec::new();
     cases.extend(bad_input::cases());
-    cases.extend(guests::cases(options.hypervisor.as_deref())?);
+    cases.extend(guests::cases(options.full, options.hypervisor.as_deref())?);
     cases.extend(harness::cases());
     cases.extend(iso::cases());
     cases.extend(system::cases(options.full, options.hypervisor.as_deref())?);

@@ -40,6 +40,13 @@ const MAPPINGS_PER_FRAME: u32 = 256;
 /// A frame of a grant table: the hypervisor's, lent to the domain.
 pub struct EntryFrame(LentPage);
 
+impl EntryFrame {
+    /// The page.
+    pub fn page(&self) -> &PageRef<'static> {
+        &self.0
+    }
+}
+
 shared_page_by_view!(EntryFrame, |self| &self.0);
 
 /// Makes the grant table and the mappings of a new domain; `None` if there is no memory.

@@ -41,6 +41,12 @@ pub struct Config {
     pub clock_source: Option<ClockSource>,
     /// `smp=`, `nosmp`: whether to start other CPUs.
     pub smp: bool,
+    /// `watchdog`: whether CPUs look after each other; `watchdog=force` is the same here.
+    pub watchdog: bool,
+    /// `watchdog_timeout=`: seconds after which a CPU that does nothing is stuck.
+    pub watchdog_timeout: u32,
+    /// `test_keys`: debug keys that break things on purpose, for tests.
+    pub test_keys: bool,
     /// `maxcpus=`: how many CPUs to use at most.
     pub max_cpus: Option<u32>,
 }
@@ -171,6 +177,9 @@ impl Default for Config {
             scheduler: Scheduler::Credit2,
             clock_source: None,
             smp: true,
+            watchdog: false,
+            watchdog_timeout: 5,
+            test_keys: false,
             max_cpus: None,
         }
     }
@@ -270,6 +279,20 @@ impl Config {
             b"guest_loglvl" => assign(&mut self.guest_log, Thresholds::parse(text)),
             b"sched" => assign(&mut self.scheduler, Scheduler::parse(text)),
             b"clocksource" => assign(&mut self.clock_source, ClockSource::parse(text).map(Some)),
+            // Xen starts its watchdog later, unless it is forced to; here it is the same.
+            b"watchdog" if text == b"force" => {
+                self.watchdog = true;
+                Ok(())
+            }
+            b"watchdog_timeout" => match number::<u32>(text) {
+                // As in Xen, a time-out is what the watchdog is wanted for, and 0 is for none.
+                Some(seconds) => {
+                    self.watchdog = seconds != 0;
+                    self.watchdog_timeout = seconds.max(1);
+                    Ok(())
+                }
+                None => Err("a number of seconds"),
+            },
             b"maxcpus" => {
                 let count = number(text).filter(|&count| count > 0);
                 assign(
@@ -292,6 +315,8 @@ impl Config {
         let inverse = name == b"nosmp";
         let field = match name {
             b"noreboot" => &mut self.noreboot,
+            b"watchdog" => &mut self.watchdog,
+            b"test_keys" => &mut self.test_keys,
             b"smp" | b"nosmp" => &mut self.smp,
             _ => return None,
         };

@@ -247,6 +247,16 @@ fn booleans_and_the_rest() {
         "command line: smp=\"perhaps\" is not a boolean (yes or no)"
     );
     assert_eq!(good("maxcpus=4").max_cpus, Some(4));
+    assert!(!good("").watchdog && !good("").test_keys);
+    assert!(good("watchdog").watchdog && good("watchdog=force").watchdog);
+    assert!(!good("watchdog no-watchdog").watchdog);
+    assert_eq!(good("watchdog").watchdog_timeout, 5);
+    assert!(good("watchdog_timeout=9").watchdog);
+    assert_eq!(good("watchdog_timeout=9").watchdog_timeout, 9);
+    assert!(!good("watchdog watchdog_timeout=0").watchdog);
+    bad("watchdog=x");
+    bad("watchdog_timeout=x");
+    assert!(good("test_keys").test_keys);
     bad("maxcpus=0");
     assert_eq!(
         good("clocksource=hpet").clock_source,
@@ -310,7 +320,7 @@ proptest! {
 
     #[test]
     fn values_never_panic(
-        name in "console|com1|vga|dom0_mem|dom0_max_vcpus|loglvl|sched|clocksource|smp|maxcpus",
+        name in "console|com1|vga|dom0_mem|dom0_max_vcpus|loglvl|sched|clocksource|smp|maxcpus|watchdog|watchdog_timeout|test_keys",
         value in proptest::collection::vec(any::<u8>(), 0..40),
         available in 1u64..1 << 40,
     ) {

@@ -1,0 +1,314 @@
+//! Grants of the domain's own pages to itself.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use guest_runtime::hypercalls::call;
+use guest_runtime::memory::{PAGE, Page, address_of, pte, update_va_mapping, write};
+use guest_runtime::random::Random;
+use guest_runtime::traps::try_write;
+use guest_runtime::xen_abi::grant_table as op;
+use guest_runtime::xen_abi::{GuestHandle, hypercall as number};
+use guest_runtime::{check_eq, expect, expect_eq};
+
+use crate::Kind;
+use crate::arena::{frame, window};
+
+pub(crate) static KINDS: [Kind; 9] = [
+    Kind::new("grant", grant),
+    Kind::new("map a grant", map),
+    Kind::new("map another grant", map),
+    Kind::new("unmap a grant", unmap),
+    Kind::new("unmap and replace", unmap_and_replace),
+    Kind::new("copy", copy),
+    Kind::new("swap grants", swap),
+    Kind::new("revoke", revoke),
+    Kind::new("grow the grant table", grow),
+];
+
+/// Grants that are used: after those that are reserved.
+const FIRST: u64 = 8;
+const GRANTS: u64 = 12;
+/// This domain.
+const DOMAIN: u16 = 0;
+/// Handles that mappings left.
+const HANDLES: usize = 64;
+static MAPPINGS: [Mapping; HANDLES] = [const { Mapping::NONE }; HANDLES];
+static TABLE: AtomicU64 = AtomicU64::new(0);
+static FRAMES: AtomicU32 = AtomicU32::new(1);
+const GRANT_ACCESS: u32 = op::GTF_PERMIT_ACCESS as u32;
+const GRANT_READ_ONLY: u32 = GRANT_ACCESS | op::GTF_READONLY as u32;
+
+/// A mapping that was made.
+struct Mapping {
+    /// The handle, plus one.
+    handle: AtomicU64,
+    address: AtomicU64,
+    flags: AtomicU32,
+    device_address: AtomicU64,
+}
+
+impl Mapping {
+    const NONE: Self = Self {
+        handle: AtomicU64::new(0),
+        address: AtomicU64::new(0),
+        flags: AtomicU32::new(0),
+        device_address: AtomicU64::new(0),
+    };
+}
+
+fn grant_op<T>(operation: u32, argument: &mut T) -> i64 {
+    call(
+        number::GRANT_TABLE_OP,
+        &[u64::from(operation), address_of(argument), 1],
+    )
+}
+
+fn setup(frames: u32) -> (i16, [u64; 8]) {
+    let mut list = [0_u64; 8];
+    let mut setup = op::SetupTable {
+        dom: 0x7ff0,
+        _hole0: [0; 2],
+        nr_frames: frames,
+        status: 1,
+        _hole1: [0; 6],
+        frame_list: GuestHandle::new(address_of(&mut list[0])),
+    };
+    check_eq!(grant_op(op::SETUP_TABLE, &mut setup), 0);
+    (setup.status, list)
+}
+
+/// Maps the first frame of the grant table.
+pub(crate) fn init() {
+    let (status, frames) = setup(1);
+    check_eq!(status, 0);
+    let page = Page::take();
+    check_eq!(
+        update_va_mapping(page.address, frames[0] * PAGE | pte::PAGE_RW),
+        0
+    );
+    TABLE.store(page.address, Ordering::Relaxed);
+}
+
+fn reference(random: &mut Random) -> u32 {
+    (FIRST + random.below(GRANTS)) as u32
+}
+
+fn place(reference: u32) -> u64 {
+    TABLE.load(Ordering::Relaxed) + 8 * u64::from(reference)
+}
+
+fn grant(random: &mut Random) -> bool {
+    let at = place(reference(random));
+    let flags = random.one_of(&[GRANT_ACCESS, GRANT_ACCESS, GRANT_READ_ONLY]);
+    let word = frame(random) << 32 | u64::from(DOMAIN) << 16 | u64::from(flags);
+    // As it should not be done: in use or not.
+    try_write(at, word)
+}
+
+fn revoke(random: &mut Random) -> bool {
+    try_write(place(reference(random)), 0)
+}
+
+fn map(random: &mut Random) -> bool {
+    let flags = random.one_of(&[
+        op::GNTMAP_HOST_MAP,
+        op::GNTMAP_HOST_MAP,
+        op::GNTMAP_HOST_MAP | op::GNTMAP_READONLY,
+        op::GNTMAP_DEVICE_MAP,
+        op::GNTMAP_DEVICE_MAP | op::GNTMAP_HOST_MAP,
+        op::GNTMAP_DEVICE_MAP | op::GNTMAP_READONLY,
+    ]);
+    // Only where a handle is free: the last ones have to be found again.
+    let slot = &MAPPINGS[random.below(HANDLES as u64) as usize];
+    const TAKEN: u64 = u64::MAX;
+    if slot
+        .handle
+        .compare_exchange(0, TAKEN, Ordering::AcqRel, Ordering::Relaxed)
+        .is_err()
+    {
+        return false;
+    }
+    let mut map = op::MapGrantRef {
+        host_addr: window(random).address,
+        flags,
+        reference: reference(random),
+        dom: DOMAIN,
+        status: 1,
+        handle: 0,
+        dev_bus_addr: 0,
+    };
+    let result = grant_op(op::MAP_GRANT_REF, &mut map);
+    let is_mapped = result == 0 && map.status == 0;
+    slot.address.store(map.host_addr, Ordering::Relaxed);
+    slot.flags.store(flags, Ordering::Relaxed);
+    slot.device_address
+        .store(map.dev_bus_addr, Ordering::Relaxed);
+    let handle = if is_mapped {
+        u64::from(map.handle) + 1
+    } else {
+        0
+    };
+    // Release: who takes the handle sees the rest.
+    slot.handle.store(handle, Ordering::Release);
+    is_mapped
+}
+
+/// Unmaps what a slot holds; several vCPUs may try the same one.
+fn unmap_slot(slot: &Mapping) -> bool {
+    let noted = slot.handle.load(Ordering::Acquire);
+    if noted == 0 || noted == u64::MAX {
+        return false;
+    }
+    let flags = slot.flags.load(Ordering::Relaxed);
+    let has = |flag| flags & flag != 0;
+    let mut unmap = op::UnmapGrantRef {
+        host_addr: if has(op::GNTMAP_HOST_MAP) {
+            slot.address.load(Ordering::Relaxed)
+        } else {
+            0
+        },
+        dev_bus_addr: if has(op::GNTMAP_DEVICE_MAP) {
+            slot.device_address.load(Ordering::Relaxed)
+        } else {
+            0
+        },
+        handle: (noted - 1) as u32,
+        status: 1,
+        _hole0: [0; 2],
+    };
+    let is_done = grant_op(op::UNMAP_GRANT_REF, &mut unmap) == 0 && unmap.status == 0;
+    if is_done {
+        let _ = slot
+            .handle
+            .compare_exchange(noted, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+    is_done
+}
+
+fn unmap(random: &mut Random) -> bool {
+    unmap_slot(&MAPPINGS[random.below(HANDLES as u64) as usize])
+}
+
+fn unmap_and_replace(random: &mut Random) -> bool {
+    let slot = &MAPPINGS[random.below(HANDLES as u64) as usize];
+    let noted = slot.handle.load(Ordering::Acquire);
+    let flags = slot.flags.load(Ordering::Relaxed);
+    // A mapping for devices would keep its half.
+    if noted == 0 || noted == u64::MAX || flags & op::GNTMAP_DEVICE_MAP != 0 {
+        return false;
+    }
+    let mut unmap = op::UnmapAndReplace {
+        host_addr: slot.address.load(Ordering::Relaxed),
+        new_addr: window(random).address,
+        handle: (noted - 1) as u32,
+        status: 1,
+        _hole0: [0; 2],
+    };
+    let is_done = grant_op(op::UNMAP_AND_REPLACE, &mut unmap) == 0 && unmap.status == 0;
+    if is_done {
+        let _ = slot
+            .handle
+            .compare_exchange(noted, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+    is_done
+}
+
+fn copy(random: &mut Random) -> bool {
+    let mut end = |is_reference: bool| {
+        let mut pointer = op::CopyPtr {
+            u: op::CopyPtrUnion { words: [0] },
+            domid: if is_reference { DOMAIN } else { 0x7ff0 },
+            offset: (random.below(8) * 512) as u16,
+            _hole0: [0; 4],
+        };
+        if is_reference {
+            pointer.u.set(reference(random));
+        } else {
+            pointer.u.set(frame(random));
+        }
+        pointer
+    };
+    let (source, dest) = (end(true), end(false));
+    let swapped = random.below(2) == 0;
+    let mut copy = op::Copy {
+        source: if swapped { dest } else { source },
+        dest: if swapped { source } else { dest },
+        len: random.one_of(&[0, 8, 64, 512]),
+        flags: if swapped {
+            op::GNTCOPY_DEST_GREF as u16
+        } else {
+            op::GNTCOPY_SOURCE_GREF as u16
+        },
+        status: 1,
+        _hole0: [0; 2],
+    };
+    grant_op(op::COPY, &mut copy) == 0 && copy.status == 0
+}
+
+fn swap(random: &mut Random) -> bool {
+    let mut swap = op::SwapGrantRef {
+        ref_a: reference(random),
+        ref_b: reference(random),
+        status: 1,
+        _hole0: [0; 2],
+    };
+    grant_op(op::SWAP_GRANT_REF, &mut swap) == 0 && swap.status == 0
+}
+
+fn grow(random: &mut Random) -> bool {
+    let frames = 1 + random.below(6) as u32;
+    let (status, _) = setup(frames);
+    FRAMES.fetch_max(frames, Ordering::Relaxed);
+    status == 0
+}
+
+fn unmap_parts(handle: u32, host_addr: u64, dev_bus_addr: u64) -> i16 {
+    let mut unmap = op::UnmapGrantRef {
+        host_addr,
+        dev_bus_addr,
+        handle,
+        status: 1,
+        _hole0: [0; 2],
+    };
+    check_eq!(grant_op(op::UNMAP_GRANT_REF, &mut unmap), 0);
+    unmap.status
+}
+
+/// Unmaps everything. What a handle stands for is not known for sure: vCPUs took slots from each other, and entries
+/// were overwritten. So all that there can be is tried, with the entry put back that the hypervisor expects.
+pub(crate) fn release() {
+    const BAD_HANDLE: i16 = -4;
+    /// More handles than slots are never in use.
+    const ALL: u32 = 4 * HANDLES as u32;
+    for handle in 0..ALL {
+        // Unmaps nothing, but tells whether there is such a handle.
+        let is_gone = || unmap_parts(handle, 0, 0) == BAD_HANDLE;
+        if is_gone() {
+            continue;
+        }
+        for frame in candidates() {
+            unmap_parts(handle, 0, frame * PAGE);
+            for window in crate::arena::windows() {
+                for kind in [pte::PAGE_RW, pte::PAGE_RO] {
+                    if !is_gone() && update_va_mapping(window.address, frame * PAGE | kind) == 0 {
+                        unmap_parts(handle, window.address, 0);
+                    }
+                }
+            }
+        }
+        expect!(is_gone());
+    }
+    for reference in FIRST..FIRST + GRANTS {
+        write(place(reference as u32), 0_u64);
+    }
+    expect_eq!(setup(FRAMES.load(Ordering::Relaxed)).0, 0);
+}
+
+/// Frames that may have been granted.
+fn candidates() -> impl Iterator<Item = u64> {
+    let own = crate::arena::pages().chain(crate::arena::windows());
+    own.map(Page::mfn)
+        .chain(crate::memory::frames())
+        .chain(crate::memory::gone())
+        .filter(|frame| *frame != 0)
+}
