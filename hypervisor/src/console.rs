@@ -110,6 +110,8 @@ impl Console {
         };
         let _ = lines.write_fmt(arguments);
         lines.end();
+        // Who keeps the log hears of it: not from here, where any lock may be held.
+        cpu::request(platform_cpu::cpu_id(), Work::ConsoleRing);
     }
 
     /// Collects a domain's output to lines.

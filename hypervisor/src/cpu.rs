@@ -34,7 +34,9 @@ pub enum Work {
     /// Flush the translations of some pages ([`crate::mm`]).
     FlushPages = 1 << 6,
     /// Show that it is alive: taking this is all there is to do.
-    Alive = 1 << 7,
+    Alive = 1 << 8,
+    /// Tell who keeps the log of the console that there is more of it.
+    ConsoleRing = 1 << 9,
 }
 
 /// Work that can wait for as long as the CPU has no use for a guest's translations.

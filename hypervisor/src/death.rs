@@ -15,7 +15,7 @@ use frames::{PageRef, Pending, Work};
 use platform_memory::m2p;
 use xen_abi::virq;
 
-use crate::domain::{DomId, Domain, Life};
+use crate::domain::{Domain, Life};
 use crate::mm::{self, validator};
 use crate::vcpu::Vcpu;
 use crate::{domains, events, schedule};
@@ -220,7 +220,10 @@ impl Teardown {
             self.next = handle;
             if let Some((pin, guard)) = released {
                 drop(guard);
-                unpin(granting, pin);
+                // A domain whose grants are in use is not gone.
+                if let Some(granting) = domains::find(granting) {
+                    unpin(&granting, pin);
+                }
             }
             if !budget.spend(1) {
                 return Progress::More;
@@ -231,8 +234,7 @@ impl Teardown {
 
 /// Gives up what a vCPU that runs no more keeps of its domain. False if there is more to do.
 fn release_vcpu(domain: &Domain, vcpu: &Vcpu, work: &mut Work<'_>) -> bool {
-    let owner = domain.id();
-    if validator().resume(owner, work).is_err() {
+    if validator().resume(work).is_err() {
         return false;
     }
     let Some(mut state) = vcpu.state.try_lock() else {
@@ -253,18 +255,14 @@ fn release_vcpu(domain: &Domain, vcpu: &Vcpu, work: &mut Work<'_>) -> bool {
     !work.has_pending()
 }
 
-/// Gives a pin back to the domain that granted it.
-pub fn unpin(granting: DomId, pin: grants::Pin) {
-    // A domain whose grants are in use is not gone.
-    let Some(granting) = domains::find(granting) else {
-        return;
-    };
+/// Gives a pin back to the domain that granted it. If that was the last of a dead one, it is gone with the caller's
+/// reference to it; then [`reap`] is due.
+#[inline]
+pub fn unpin(granting: &Arc<Domain>, pin: grants::Pin) {
     let page = granting.grants.lock().unpin(pin);
     drop(page);
     if granting.is_dying() {
-        bury(&granting);
-        drop(granting);
-        reap();
+        bury(granting);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{audit, console, dump, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
+use crate::{audit, console, dump, events, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
@@ -55,6 +55,9 @@ fn do_work(cpu: &mut Cpu) {
     }
     if work & Work::Console as u32 != 0 {
         console::handle_input(cpu);
+    }
+    if work & Work::ConsoleRing as u32 != 0 {
+        events::send_global_virq(xen_abi::virq::CON_RING);
     }
     if work & Work::Reschedule as u32 != 0 {
         cpu.reschedule = true;

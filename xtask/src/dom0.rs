@@ -65,6 +65,9 @@ pub(crate) struct Options {
     /// Put a file or a directory into domain 0
     #[arg(long, value_name = "SRC:DST")]
     pub(crate) file: Vec<String>,
+    /// Put the test guests into domain 0, at /guests
+    #[arg(long)]
+    pub(crate) guests: bool,
     #[arg(long, value_enum, default_value_t = Rootfs::Tiny)]
     pub(crate) rootfs: Rootfs,
     /// Start the store and the console daemon before the script: debian, debian-c (the store in C), ours, or two
@@ -245,6 +248,18 @@ fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Resu
         Hypervisor::Image { name, .. } => name,
     };
     let setting = |name: &str, value: String| (name.to_owned(), value);
+    let mut files: Vec<_> = options
+        .file
+        .iter()
+        .map(|word| source_and_target(word))
+        .collect::<Result<_>>()?;
+    if options.guests {
+        for guest in image::build_guests()? {
+            let name = guest.file_name().unwrap_or_default().to_string_lossy();
+            let target = format!("/guests/{name}");
+            files.push((guest, target));
+        }
+    }
     let mut settings = vec![
         setting("ROOT", format!("{:?}", options.rootfs).to_lowercase()),
         setting("HOST", format!("10.0.2.2:{port}")),
@@ -260,11 +275,7 @@ fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Resu
         settings,
         made: Vec::new(),
         script: options.script.clone(),
-        files: options
-            .file
-            .iter()
-            .map(|word| source_and_target(word))
-            .collect::<Result<_>>()?,
+        files,
     })
 }
 

@@ -101,9 +101,11 @@ pub(crate) fn tool_links(name: &str) -> &'static [&'static str] {
         .map_or(&[], |(_, links)| links)
 }
 
-/// Builds domain 0's static programs, the binaries of the crates under `tools/`.
+/// Builds domain 0's static programs, the binaries of the crates under `tools/`, and those that only tests run.
 pub(crate) fn build_tools() -> Result<Vec<PathBuf>> {
-    build_programs("tools", TOOLS_TARGET)
+    let mut programs = build_programs("tools", TOOLS_TARGET)?;
+    programs.extend(build_programs("tests", TOOLS_TARGET)?);
+    Ok(programs)
 }
 
 /// Builds the test guests, the binaries of the crates under `guests/`; gives their images.

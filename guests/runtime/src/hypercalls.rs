@@ -94,6 +94,11 @@ pub fn shutdown(reason: u32) -> ! {
     }
 }
 
+/// `SCHEDOP_yield`.
+pub fn yield_now() {
+    call(number::SCHED_OP, &[u64::from(xen_abi::sched::YIELD), 0]);
+}
+
 /// `PHYSDEVOP_set_iopl`.
 pub fn set_iopl(level: u32) -> i64 {
     // SAFETY: the argument is a `struct physdev_set_iopl`.

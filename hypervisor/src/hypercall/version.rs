@@ -1,6 +1,6 @@
 //! `xen_version`: what the hypervisor is and can do (public/version.h, public/features.h).
 
-use ::hypercall::Outcome;
+use ::hypercall::{Outcome, authorize, op};
 use addr::Vaddr;
 use platform_cpu::guest;
 use xen_abi::errno::Errno;
@@ -62,10 +62,21 @@ pub fn xen_version(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
         version::PAGESIZE => done(addr::PAGE_SIZE as u32),
         version::GUEST_HANDLE => copied(guest::copy_to(to, &context.domain.handle()), 0),
         version::COMMANDLINE => {
-            let line = crate::config::command_line();
+            let own = context.domain.caller();
+            let line = match authorize::<op::VersionCommandline>(own, own.domid) {
+                Ok(_permission) => crate::config::command_line(),
+                // As on Xen, a refusal is a text too.
+                Err(_) => "<denied>",
+            };
             copied(text::<1024>(to, line), 0)
         }
-        version::BUILD_ID => errno(Errno::ENODATA),
+        version::BUILD_ID => {
+            let own = context.domain.caller();
+            match authorize::<op::VersionBuildId>(own, own.domid) {
+                Ok(_permission) => errno(Errno::ENODATA),
+                Err(refused) => errno(refused),
+            }
+        }
         _ => errno(Errno::ENOSYS),
     }
 }

@@ -246,7 +246,7 @@ fn step(
             Operation::Resume if state.pending[vcpu].is_empty() => return None,
             _ => {}
         }
-        if let Err(error) = validator.resume(DOMAIN, &mut work) {
+        if let Err(error) = validator.resume(&mut work) {
             break 'call Err(error);
         }
         match operation {

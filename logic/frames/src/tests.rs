@@ -457,7 +457,7 @@ fn small_budgets_end_where_large_ones_do() {
                 calls += 1;
                 let mut budget = Budget::new(1);
                 let mut work = Work::new(&mut budget, &mut pending);
-                if validator.resume(DOMAIN, &mut work).is_err() {
+                if validator.resume(&mut work).is_err() {
                     continue;
                 }
                 if done.is_some() {

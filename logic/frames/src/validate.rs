@@ -143,25 +143,25 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         Ok(())
     }
 
-    /// Goes on undoing the tables that earlier calls left in `pending`. To be called before other work of
-    /// the same vCPU.
+    /// Goes on undoing the tables that earlier calls left in `pending`, which may be those of another domain: of one
+    /// that the vCPU's controls. To be called before other work of the same vCPU.
     ///
     /// # Errors
     /// [`TypeError::Preempted`]: there is still some left.
     #[inline]
-    pub fn resume(&self, owner: u16, work: &mut Work<'_>) -> Result<(), TypeError> {
+    pub fn resume(&self, work: &mut Work<'_>) -> Result<(), TypeError> {
         if !work.has_pending() {
             return Ok(());
         }
-        self.resume_pending(owner, work)
+        self.resume_pending(work)
     }
 
     #[cold]
-    fn resume_pending(&self, owner: u16, work: &mut Work<'_>) -> Result<(), TypeError> {
+    fn resume_pending(&self, work: &mut Work<'_>) -> Result<(), TypeError> {
         let earlier = core::mem::take(work.pending());
         for (position, frame) in earlier.frames().iter().enumerate() {
             if self
-                .undo_partial(Mfn::new(u64::from(*frame)), owner, work)
+                .undo_partial(Mfn::new(u64::from(*frame)), work)
                 .is_err()
             {
                 for later in earlier.frames().iter().skip(position + 1) {
@@ -179,12 +179,12 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
     /// # Errors
     /// [`TypeError::Preempted`]: the same call goes on.
     pub fn relinquish(&self, frame: Mfn, owner: u16, work: &mut Work<'_>) -> Result<(), TypeError> {
-        self.resume(owner, work)?;
+        self.resume(work)?;
         match self.unpin(frame, owner, work) {
             Err(TypeError::NotOwned) => return Ok(()),
-            _ => self.resume(owner, work)?,
+            _ => self.resume(work)?,
         }
-        self.undo_partial(frame, owner, work)?;
+        self.undo_partial(frame, work)?;
         if work.must_stop() {
             return Err(TypeError::Preempted);
         }
@@ -193,10 +193,10 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
         Ok(())
     }
 
-    /// Undoes a partial table that no one is at work on.
-    fn undo_partial(&self, frame: Mfn, owner: u16, work: &mut Work<'_>) -> Result<(), TypeError> {
+    /// Undoes a partial table that no one is at work on, whosever it is: that is never wrong.
+    fn undo_partial(&self, frame: Mfn, work: &mut Work<'_>) -> Result<(), TypeError> {
         // Keeps the frame, which may be someone else's by now, while it is looked at.
-        let Some(_page) = self.table.get(frame, owner) else {
+        let Some(_page) = self.table.get_any(frame) else {
             return Ok(());
         };
         let Some(info) = self.table.info(frame) else {
@@ -312,8 +312,8 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
 
     /// Undoes all that `pending` names, without a budget: for a vCPU that goes away with its domain
     /// still alive.
-    pub fn finish(&self, owner: u16, pending: &mut Pending) {
+    pub fn finish(&self, pending: &mut Pending) {
         let mut budget = hypercall::Budget::unlimited();
-        let _ = self.resume(owner, &mut Work::new(&mut budget, pending));
+        let _ = self.resume(&mut Work::new(&mut budget, pending));
     }
 }

@@ -54,6 +54,8 @@ pub fn domctl(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     if version != abi::INTERFACE_VERSION && version != VERSION_17 {
         return errno(Errno::EACCES);
     }
+    // What others have unmapped meanwhile is gone before anyone asks; and so is what this call destroys.
+    death::reap();
     let answer = perform(context, &mut request);
     death::reap();
     match answer {

@@ -11,8 +11,8 @@ use xen_abi::grant_table as abi;
 
 use crate::context::Context;
 use crate::domain::Domain;
-use crate::domains;
 use crate::mm::{self, WritablePage};
+use crate::{death, domains};
 
 /// Does a request.
 pub(super) fn copy(context: &Context<'_>, request: &abi::Copy) -> Status {
@@ -150,8 +150,7 @@ impl PinGuard {
 impl Drop for PinGuard {
     fn drop(&mut self) {
         if let Some(pin) = self.pin.take() {
-            let page = self.domain.grants.lock().unpin(pin);
-            drop(page);
+            death::unpin(&self.domain, pin);
         }
     }
 }

@@ -3,6 +3,8 @@
 //! An entry that maps a grant is an ordinary entry to the frames' account: it holds its own references. The pin
 //! keeps the granting domain from taking the frame back, until no TLB holds the mapping any more.
 
+use alloc::sync::Arc;
+
 use ::hypercall::{CallFrame, Outcome};
 use addr::{Mfn, Vaddr};
 use arrayvec::ArrayVec;
@@ -66,8 +68,7 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
         }
         Err(status) => {
             // Nothing was mapped, so no TLB can hold it.
-            let page = granting.grants.lock().unpin(pin);
-            drop(page);
+            death::unpin(&granting, pin);
             context.domain.maptrack.lock().release(reserved);
             Err(status)
         }
@@ -349,8 +350,18 @@ fn release(
         cpus.insert(cpu);
     }
     mm::flush_on(&cpus);
+    // As a rule one domain's.
+    let mut last: Option<Arc<Domain>> = None;
     for (domid, pin, guard) in unflushed {
         drop(guard);
-        death::unpin(domid, pin);
+        if last.as_ref().is_none_or(|last| last.id() != domid) {
+            // A domain whose grants are in use is not gone.
+            last = domains::find(domid);
+        }
+        if let Some(granting) = &last {
+            death::unpin(granting, pin);
+        }
     }
+    drop(last);
+    death::reap();
 }

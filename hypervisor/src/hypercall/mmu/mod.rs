@@ -139,7 +139,7 @@ fn finish_pending(context: &mut Context<'_>, frame: &CallFrame) -> Result<(), Ou
     let mut budget = Budget::new(BUDGET);
     let mut work = Work::new(&mut budget, &mut context.state.pending);
     validator()
-        .resume(context.domain.id(), &mut work)
+        .resume(&mut work)
         .map_err(|_| Outcome::Preempt(*frame))
 }
 
