@@ -23,8 +23,6 @@ pub enum Work {
     Reschedule = 1 << 1,
     /// Handle console input that came in.
     Console = 1 << 2,
-    /// Pass an NMI on to the vCPU that it is for.
-    Nmi = 1 << 7,
     /// Go out of use, or come back ([`crate::hotplug`]).
     Hotplug = 1 << 3,
     /// Look for events of the vCPU that runs.
@@ -33,6 +31,8 @@ pub enum Work {
     Flush = 1 << 5,
     /// Flush the translations of some pages ([`crate::mm`]).
     FlushPages = 1 << 6,
+    /// Pass an NMI on to the vCPU that it is for.
+    Nmi = 1 << 7,
     /// Show that it is alive: taking this is all there is to do.
     Alive = 1 << 8,
     /// Tell who keeps the log of the console that there is more of it.
