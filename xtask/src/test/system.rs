@@ -101,8 +101,11 @@ fn combinations(how: &str, full: bool) -> Result<Vec<Combination>> {
 fn case(listed: &Listed, combination: &Combination, hypervisor: Option<&str>) -> Result<Case> {
     let script = format!("tests/system/{}", listed.script);
     let mut words = vec!["--script".to_owned(), script];
+    // A test that is about one hypervisor keeps it.
+    let own = listed.flags.iter().any(|flag| flag == "--hypervisor");
     words.extend(
         hypervisor
+            .filter(|_| !own)
             .into_iter()
             .flat_map(|name| ["--hypervisor".to_owned(), name.to_owned()]),
     );
