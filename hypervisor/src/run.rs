@@ -11,7 +11,10 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
-use crate::{audit, console, dump, events, hotplug, hypercall, irq, mm, nmi, schedule, switch, time, vcpu_time};
+use crate::{
+    audit, console, dump, events, hotplug, hypercall, irq, mm, nmi, schedule, switch, time,
+    vcpu_time,
+};
 
 /// Runs guests on this CPU for ever.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {

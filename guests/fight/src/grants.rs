@@ -32,7 +32,7 @@ const GRANTS: u64 = 12;
 const DOMAIN: u16 = 0;
 /// Handles that mappings left.
 const HANDLES: usize = 64;
-static MAPPINGS: [Mapping; HANDLES] = [const { Mapping::NONE }; HANDLES];
+static MAPPINGS: [Mapping; HANDLES] = [const { Mapping::none() }; HANDLES];
 static TABLE: AtomicU64 = AtomicU64::new(0);
 static FRAMES: AtomicU32 = AtomicU32::new(1);
 const GRANT_ACCESS: u32 = op::GTF_PERMIT_ACCESS as u32;
@@ -48,12 +48,14 @@ struct Mapping {
 }
 
 impl Mapping {
-    const NONE: Self = Self {
-        handle: AtomicU64::new(0),
-        address: AtomicU64::new(0),
-        flags: AtomicU32::new(0),
-        device_address: AtomicU64::new(0),
-    };
+    const fn none() -> Self {
+        Self {
+            handle: AtomicU64::new(0),
+            address: AtomicU64::new(0),
+            flags: AtomicU32::new(0),
+            device_address: AtomicU64::new(0),
+        }
+    }
 }
 
 fn grant_op<T>(operation: u32, argument: &mut T) -> i64 {

@@ -1,8 +1,12 @@
 //! Frames that are not the guest's: free ones, the hypervisor's, devices'.
 
 use guest_runtime::memory::{self, Page, mmu_update, pte, update_va_mapping};
+use guest_runtime::xen_abi::GuestHandle;
+use guest_runtime::xen_abi::domid::DOMID_SELF;
+use guest_runtime::xen_abi::grant_table::{SETUP_TABLE, SetupTable};
 use guest_runtime::xen_abi::hypercall as number;
 use guest_runtime::xen_abi::memory::MACHINE_MEMORY_MAP;
+use guest_runtime::xen_abi::start_info::StartInfo;
 use guest_runtime::{expect, expect_eq, hypercalls, println};
 
 /// An entry of a memory map in the machine's format.
@@ -23,7 +27,29 @@ struct MemoryMap {
 
 const RAM: u32 = 1;
 
-pub(crate) fn run() {
+/// Frames that the hypervisor shares with the guest for writing: its shared info and the start of its grant table.
+fn shared_frames(info: &StartInfo) -> [u64; 2] {
+    let mut grants = 0;
+    let mut setup = SetupTable {
+        dom: DOMID_SELF,
+        _hole0: [0; 2],
+        nr_frames: 1,
+        status: 1,
+        _hole1: [0; 6],
+        frame_list: GuestHandle::new((&raw mut grants).expose_provenance() as u64),
+    };
+    let operation = u64::from(SETUP_TABLE);
+    let argument = (&raw mut setup).expose_provenance() as u64;
+    expect_eq!(
+        hypercalls::call(number::GRANT_TABLE_OP, &[operation, argument, 1]),
+        0
+    );
+    expect_eq!(setup.status, 0);
+    [info.shared_info / memory::PAGE, grants]
+}
+
+pub(crate) fn run(info: &StartInfo) {
+    let shared = shared_frames(info);
     let mut ranges = [Range {
         start: 0,
         bytes: 0,
@@ -54,17 +80,17 @@ pub(crate) fn run() {
         }
         for mfn in start..end {
             let pfn = memory::pfn_of(mfn);
-            if is_own(mfn, pfn) {
+            if is_own(mfn, pfn) || shared.contains(&mfn) {
                 continue;
             }
             others += 1;
             // Writable by each way; the pages that the hypervisor shares may be read.
             let rw = mfn * memory::PAGE | pte::PAGE_RW;
-            if mfn % 7 == 0 {
+            if mfn % 3 == 0 {
                 writable += u32::from(mmu_update(table.maddr() + 8, rw) == 0);
-            } else if mfn % 7 == 1 {
+            } else if mfn % 3 == 1 {
                 writable += u32::from(update_va_mapping(page.address, rw) == 0);
-            } else if mfn % 7 == 2 {
+            } else {
                 readable += u32::from(mmu_update(table.maddr() + 8, rw & !pte::RW) == 0);
             }
         }

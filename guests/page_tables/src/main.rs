@@ -105,7 +105,7 @@ fn main(info: &'static StartInfo) {
     println!("linear tables");
     linear::run();
     println!("frames of others");
-    frames::run();
+    frames::run(info);
     println!("emulated writes");
     emulated::run();
     println!("stale translations");

@@ -194,7 +194,9 @@ fn main(info: &'static StartInfo) {
     errors::numbers(count);
     start_all(count);
     println!("all are up");
-    let phases: [(&str, fn(u32)); 9] = [
+    /// Takes the number of vCPUs.
+    type Phase = fn(u32);
+    let phases: [(&str, Phase); 9] = [
         ("interrupts", interrupts::each_to_each),
         ("a round", interrupts::round),
         ("ports that move", interrupts::moving),

@@ -142,10 +142,10 @@ mod tests {
         wrong = all;
         wrong[2].1.reference = 100_000;
         assert_eq!(unbalanced(&table, &wrong), (std::vec![9], 1));
-        drop(table.unpin(three));
+        let _ = table.unpin(three);
         assert_eq!(unbalanced(&table, &all[..2]), (Vec::new(), 0));
         assert_eq!(unbalanced(&table, &all), (std::vec![9], 0));
-        drop((table.unpin(one), table.unpin(two)));
+        let _ = (table.unpin(one), table.unpin(two));
         assert_eq!(unbalanced(&table, &[]), (Vec::new(), 0));
     }
 }

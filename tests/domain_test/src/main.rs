@@ -82,7 +82,7 @@ fn fill(control: &Control, domain: DomId, plan: &BuildPlan) -> Outcome<Built> {
 }
 
 fn plan(guest: &str, mib: u64) -> Outcome<BuildPlan> {
-    let kernel = Kernel::load(Path::new(guest), &Cache::none())?;
+    let kernel = Kernel::load(Path::new(guest), &Cache::none(), |_| ())?;
     Ok(BuildPlan::new(kernel, None, "", mib * 256)?)
 }
 

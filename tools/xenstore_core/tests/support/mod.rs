@@ -301,3 +301,32 @@ impl Random {
         &of[self.below(of.len() as u64) as usize]
     }
 }
+
+/// A domain.
+pub(crate) const A: ConnectionId = ConnectionId::Domain(1);
+/// Another one.
+pub(crate) const B: ConnectionId = ConnectionId::Domain(2);
+
+/// A store with the homes of [`A`] and [`B`].
+pub(crate) fn world() -> World {
+    let mut world = World::new(Config::default(), &[1, 2]);
+    for id in [1, 2] {
+        let home = format!("/local/domain/{id}");
+        world.write(SOCKET, &home, "").unwrap();
+        world
+            .ask(SOCKET, Operation::SetPerms, 0, &[&home, &format!("n{id}")])
+            .unwrap();
+    }
+    world.deliver_all();
+    for id in [SOCKET, A, B] {
+        world.events(id);
+    }
+    world
+}
+
+/// Sets permissions.
+pub(crate) fn perms(world: &mut World, path: &str, perms: &[&str]) {
+    let mut strings = vec![path];
+    strings.extend(perms);
+    world.ask(SOCKET, Operation::SetPerms, 0, &strings).unwrap();
+}
