@@ -113,8 +113,9 @@ impl EventChannelDevice {
         self.call("notify", 4, [port]).map(drop)
     }
 
-    /// Adds the ports that are pending to `ports`, as many as one read gives (at most 256); all further ones make
-    /// the descriptor readable again. Each is masked.
+    /// Adds the ports that are pending to `ports`, as many as one read gives (at most 256). Each is masked. With further
+    /// ones the descriptor stays readable, of which those who wait for changes (edges) are not told: they read until
+    /// nothing comes.
     ///
     /// # Errors
     ///

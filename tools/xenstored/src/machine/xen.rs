@@ -97,12 +97,20 @@ impl Machine for Xen {
 
     fn signals(&mut self, signals: &mut Vec<Signal>) -> io::Result<()> {
         self.ports.clear();
-        if let Err(error) = self.events.pending(&mut self.ports) {
-            if error.raw_os_error() == overflow() {
-                signals.push(Signal::Everything);
-                return Ok(());
+        // Until there is no more: the kernel wakes only who had read everything, so what comes while a read is under
+        // way would be waited for for ever.
+        loop {
+            let before = self.ports.len();
+            if let Err(error) = self.events.pending(&mut self.ports) {
+                if error.raw_os_error() == overflow() {
+                    signals.push(Signal::Everything);
+                    return Ok(());
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
+            if self.ports.len() == before {
+                break;
+            }
         }
         if self.ports.is_empty() {
             return Ok(());
