@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use crate::command::{Entry, Run, entry, whole};
 use crate::context::{Context, Outcome};
 use crate::devices::disk::{BlockAttach, BlockDetach, BlockList};
+use crate::devices::serve::ServeDisk;
 use crate::devices::vif::{NetworkAttach, NetworkDetach, NetworkList};
 use crate::{
     config_update, console, create, destroy, dump_core, identity, info, list, memory, messages,
@@ -58,6 +59,7 @@ pub(crate) const ALL: &[Entry] = &[
     entry::<pools::CpupoolNumaSplit>(),
     entry::<monitor::Monitor>(),
     entry::<monitor::Reconcile>(),
+    entry::<ServeDisk>(),
     entry::<Completions>(),
     entry::<ManualPages>(),
 ];

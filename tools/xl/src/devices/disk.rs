@@ -6,6 +6,7 @@ use std::path::Path;
 
 use clap::Args;
 use domain_config::{Access, BackendType, Disk, Format, VirtualDevice};
+use qcow2::Image;
 use serde_json::json;
 use xen_control::DomId;
 use xen_sys::LoopDevice;
@@ -13,6 +14,7 @@ use xen_sys::LoopDevice;
 use crate::command::Run;
 use crate::context::{Context, Failure, Outcome, print_json};
 use crate::devices::backend::{self, Device, Kind};
+use crate::devices::serve::Served;
 use crate::devices::{script, script_path};
 
 /// What libxl says by default; our code does what it would.
@@ -72,22 +74,41 @@ pub(crate) fn check(disk: &Disk) -> Outcome {
         }
         return Err(invalid(disk, format_args!("there is no script {path}")));
     }
-    if disk.format != Format::Raw {
-        return Err(invalid(
-            disk,
-            format_args!(
-                "the format {} cannot be served yet, only raw",
-                disk.format.name()
-            ),
-        ));
+    let is_served = match disk.format {
+        Format::Raw => false,
+        Format::Qcow2 => true,
+        other => {
+            return Err(invalid(
+                disk,
+                format_args!(
+                    "the format {} cannot be served, only raw and qcow2",
+                    other.name()
+                ),
+            ));
+        }
+    };
+    match disk.backend_type {
+        None => {}
+        Some(BackendType::Phy) if !is_served => {}
+        Some(BackendType::Qdisk) if is_served => {}
+        Some(_) => {
+            return Err(invalid(
+                disk,
+                "raw disks are served by the back end type phy, qcow2 by qdisk",
+            ));
+        }
     }
-    if matches!(
-        disk.backend_type,
-        Some(BackendType::Qdisk | BackendType::Tap)
-    ) {
-        return Err(invalid(disk, "only the back end type phy exists"));
+    let (path, kind) = target(disk)?;
+    if !is_served {
+        return Ok(());
     }
-    target(disk).map(drop)
+    if !matches!(kind, Target::File) {
+        return Err(invalid(disk, format_args!("{path} is not a file")));
+    }
+    // As it is, whoever has it open; the process that serves it waits until it can have it for itself.
+    Image::open(Path::new(&path), false)
+        .map(drop)
+        .map_err(|error| invalid(disk, error))
 }
 
 /// A disk whose back end was told to begin.
@@ -97,6 +118,7 @@ pub(crate) struct Beginning {
     script: Option<String>,
     /// Until the back end has it open, this keeps it from being let go of.
     loop_device: Option<LoopDevice>,
+    served: Option<Served>,
 }
 
 /// Sets the disk up and writes its nodes.
@@ -108,6 +130,7 @@ pub(crate) fn begin(context: &Context, domain: DomId, disk: &Disk) -> Result<Beg
     };
     let read_only = disk.access == Access::ReadOnly;
     let mut loop_device = None;
+    let mut served = None;
     let mut number = None;
     let params = if disk.script.is_some() {
         disk.target.clone().unwrap_or_default()
@@ -115,6 +138,14 @@ pub(crate) fn begin(context: &Context, domain: DomId, disk: &Disk) -> Result<Beg
         let (path, kind) = target(disk)?;
         number = Some(match kind {
             Target::Device(number) => number,
+            Target::File if disk.format == Format::Qcow2 => {
+                let started = Served::start(context, Path::new(&path), read_only)
+                    .map_err(|error| invalid(disk, format_args!("{path}: {error}")))?;
+                context.detail(format_args!("{path} is {}", started.path()));
+                let metadata = fs::metadata(started.path())?;
+                served = Some(started);
+                metadata.rdev()
+            }
             Target::File => {
                 let file = File::options().read(true).write(!read_only).open(&path);
                 let file = file.map_err(|error| invalid(disk, format_args!("{path}: {error}")))?;
@@ -180,6 +211,7 @@ pub(crate) fn begin(context: &Context, domain: DomId, disk: &Disk) -> Result<Beg
         device,
         script,
         loop_device,
+        served,
     })
 }
 
@@ -192,6 +224,7 @@ impl Beginning {
         }
         self.device.wait_until_open(context)?;
         drop(self.loop_device);
+        drop(self.served);
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod backend;
 pub(crate) mod disk;
 mod netlink;
 mod script;
+pub(crate) mod serve;
 pub(crate) mod vif;
 
 use std::path::Path;

@@ -44,7 +44,8 @@ fn index(name: &str) -> io::Result<u32> {
         .map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
-fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+/// Adds an attribute.
+pub(super) fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
     let length = 4 + value.len() as u16;
     message.extend_from_slice(&length.to_ne_bytes());
     message.extend_from_slice(&kind.to_ne_bytes());
