@@ -114,9 +114,24 @@ impl Control {
 
     /// Maps machine frames of a paravirtual domain, in this order.
     pub fn map_frames(&self, domain: DomId, frames: &[u64]) -> Result<SharedPages, ControlError> {
+        self.map(domain, frames, true)
+    }
+
+    /// Maps machine frames of a paravirtual domain for reading only, in this order: page tables can be had in no other
+    /// way.
+    pub fn view_frames(&self, domain: DomId, frames: &[u64]) -> Result<SharedPages, ControlError> {
+        self.map(domain, frames, false)
+    }
+
+    fn map(
+        &self,
+        domain: DomId,
+        frames: &[u64],
+        writable: bool,
+    ) -> Result<SharedPages, ControlError> {
         let about = About::domain("map its memory", domain);
         self.privcmd
-            .map_foreign(domain, frames, true)
+            .map_foreign(domain, frames, writable)
             .map_err(|error| about.device(&error))?
             .complete()
             .map_err(|(_, errno)| about.error(errno))

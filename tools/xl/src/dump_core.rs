@@ -73,7 +73,7 @@ fn write(context: &Context, control: &Control, domain: DomId, path: &Path) -> Ou
     let info = control
         .domain_info(domain)?
         .ok_or_else(|| Failure::new("the domain is gone"))?;
-    let shared_info = control.map_frames(domain, &[info.shared_info])?;
+    let shared_info = control.view_frames(domain, &[info.shared_info])?;
     let shared_info = shared_info.to_vec(0, PAGE);
     let frames = frames(control, &info, &shared_info)?;
     let mut contexts = Vec::new();
@@ -110,7 +110,7 @@ fn write(context: &Context, control: &Control, domain: DomId, path: &Path) -> Ou
     let mut told = 0;
     for (index, part) in frames.chunks(BATCH).enumerate() {
         let machine: Vec<u64> = part.iter().map(|[_, machine]| *machine).collect();
-        let pages = control.map_frames(domain, &machine)?;
+        let pages = control.view_frames(domain, &machine)?;
         file.write_all(&pages.to_vec(0, part.len() * PAGE))
             .map_err(named)?;
         if began.elapsed().as_secs() > told && !context.json {
@@ -146,7 +146,7 @@ fn frames(
         )));
     }
     let read = |frames: &[u64]| -> Result<Vec<u64>, Failure> {
-        let pages = control.map_frames(info.domain, frames)?;
+        let pages = control.view_frames(info.domain, frames)?;
         let bytes = pages.to_vec(0, frames.len() * PAGE);
         let words = bytes
             .chunks_exact(8)
