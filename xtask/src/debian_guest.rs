@@ -2,6 +2,7 @@
 //! on the console and the front ends of disks and network cards.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -21,8 +22,8 @@ pub(crate) fn files(kernel: &Kernel) -> Result<Vec<File>> {
     // The smallest test guest, for what only needs a domain: it says hello and powers off.
     let hello = crate::image::build_guests()?
         .into_iter()
-        .find(|guest| guest.ends_with("hello"))
-        .context("there is no test guest hello")?;
+        .find(|guest| guest.ends_with("guest_hello"))
+        .context("there is no test guest guest_hello")?;
     let hello = fs::read(&hello).with_context(|| format!("cannot read {}", hello.display()))?;
     Ok(vec![
         ("guest/hello".to_owned(), hello),
@@ -31,6 +32,10 @@ pub(crate) fn files(kernel: &Kernel) -> Result<Vec<File>> {
         (
             "guest/guest.cfg".to_owned(),
             include_bytes!("../guest/guest.cfg").to_vec(),
+        ),
+        (
+            "guest/two-domains".to_owned(),
+            include_bytes!("../guest/two-domains").to_vec(),
         ),
     ])
 }
@@ -54,17 +59,22 @@ fn initramfs(kernel: &Kernel) -> Result<Vec<u8>> {
             archive.link(&format!("bin/{applet}"), "busybox");
         }
     }
-    let mut list = String::new();
-    if let Some(directory) = &kernel.modules {
-        for module in modules::front_ends(directory)? {
+    let selected = match &kernel.modules {
+        Some(directory) => modules::for_guests(directory)?,
+        None => Default::default(),
+    };
+    for (list_name, selected) in ["modules", "modules.root"].iter().zip(selected) {
+        let mut list = String::new();
+        for module in selected {
             let name = module.rsplit('/').next().unwrap_or(&module).to_owned();
+            let directory = kernel.modules.as_deref().unwrap_or(Path::new("/"));
             let path = directory.join(&module);
             let content =
                 fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             archive.file(&format!("lib/modules/{name}"), 0o644, &content);
             list += &format!("/lib/modules/{name}\n");
         }
+        archive.file(list_name, 0o644, list.as_bytes());
     }
-    archive.file("modules", 0o644, list.as_bytes());
     Ok(archive.finish())
 }

@@ -28,10 +28,10 @@ const PACKAGES: &[&str] = &[
     "strace",
 ];
 
-/// A writable image for one run, on top of the cached one.
-pub(crate) fn overlay(directory: &RunDirectory) -> Result<PathBuf> {
+/// A writable image for one run, on top of the cached one; `name` is its own in this run.
+pub(crate) fn overlay(directory: &RunDirectory, name: &str) -> Result<PathBuf> {
     let base = debian::cached("debian-root", build)?.join("root.ext4");
-    let overlay = directory.join("root.qcow2");
+    let overlay = directory.join(&format!("{name}.qcow2"));
     let program = find_program("qemu-img").context("there is no qemu-img: cargo xtask setup")?;
     run_quietly(
         Command::new(program)

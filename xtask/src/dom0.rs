@@ -77,6 +77,12 @@ pub(crate) struct Options {
     /// Put a small paravirtual guest of the same kernel into domain 0's /guest
     #[arg(long)]
     pub(crate) guest: bool,
+    /// Attach two disks with Debian userlands after domain 0's own: roots for guests
+    #[arg(long)]
+    pub(crate) guest_disks: bool,
+    /// Without a script: make two Debian domains before the shell (`cargo xtask run` does)
+    #[arg(long, requires_all = ["guest", "guest_disks"])]
+    pub(crate) two_domains: bool,
     /// A multiboot image; `debian-xen`; or `none` for the bare machine [default: the built Xenolith]
     #[arg(long, value_name = "PATH")]
     pub(crate) hypervisor: Option<String>,
@@ -100,6 +106,23 @@ pub(crate) struct Options {
     /// Keep the console's output
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
+}
+
+/// `cargo xtask run`: a shell in a Debian domain 0 that has made two Debian domains. Whoever asks for a script, or for
+/// the bare machine, gets that alone.
+pub(crate) fn run(mut options: Options) -> Result<i32> {
+    if options.script.is_none() && options.hypervisor.as_deref() != Some("none") {
+        options.rootfs = Rootfs::Debian;
+        options.guest = true;
+        options.guest_disks = true;
+        options.two_domains = true;
+        options.machine.memory = options.machine.memory.max(1536);
+        options.dom0_memory.get_or_insert(768);
+        if options.daemons.is_none() {
+            options.daemons = Some("ours".parse().map_err(anyhow::Error::msg)?);
+        }
+    }
+    command(&options)
 }
 
 /// Runs the command; gives the exit status.
@@ -267,6 +290,9 @@ fn extras(options: &Options, hypervisor: &Hypervisor, tools: &[PathBuf]) -> Resu
         setting("OUR_TOOLS", tool_names.join(" ")),
         setting("HYPERVISOR", hypervisor_name.to_owned()),
     ];
+    if options.two_domains {
+        settings.push(setting("WELCOME", "/guest/two-domains".to_owned()));
+    }
     if let Some(daemons) = &options.daemons {
         settings.push(setting("STORE_DAEMON", daemons.store.to_owned()));
         settings.push(setting("CONSOLE_DAEMON", daemons.console.to_owned()));
@@ -284,11 +310,19 @@ fn prepare(options: &Options, directory: &RunDirectory) -> Result<Command> {
     let parts = Parts::gather(options, directory)?;
     let mut machine = options.machine.clone();
     if options.rootfs == Rootfs::Debian {
-        machine
-            .disk
-            .insert(0, debian_root::overlay(directory)?.display().to_string());
+        machine.disk.insert(0, root_disk(directory, "root")?);
+    }
+    if options.guest_disks {
+        let place = machine.disk.len().min(1);
+        for name in ["beta", "alpha"] {
+            machine.disk.insert(place, root_disk(directory, name)?);
+        }
     }
     machine::qemu(&machine, &boot(options, &parts), directory)
+}
+
+fn root_disk(directory: &RunDirectory, name: &str) -> Result<String> {
+    Ok(debian_root::overlay(directory, name)?.display().to_string())
 }
 
 fn boot(options: &Options, parts: &Parts) -> Boot {

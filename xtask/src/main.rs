@@ -56,7 +56,7 @@ enum Task {
     World,
     /// Boot a hypervisor with a domain 0: run a script there, or a shell
     Dom0(dom0::Options),
-    /// Build Xenolith and give a shell in its domain 0
+    /// Build Xenolith and give a shell in its domain 0, beside two Debian domains
     Run(dom0::Options),
     /// Make an ISO that GRUB boots by multiboot2, with a shell in domain 0
     Iso(dom0::Options),
@@ -117,7 +117,8 @@ fn perform(task: Task) -> Result<i32> {
             }
         }
         Task::Test(options) => return test::command(&options),
-        Task::Dom0(options) | Task::Run(options) => return dom0::command(&options),
+        Task::Dom0(options) => return dom0::command(&options),
+        Task::Run(options) => return dom0::run(options),
     }
     Ok(0)
 }

@@ -30,6 +30,7 @@ const AVAILABLE: &[&str] = &[
     "xen-blkback",
     "xen-netback",
     "loop",
+    "nbd",
     "bridge",
     "tun",
     "virtio_rng",
@@ -42,6 +43,9 @@ const AVAILABLE: &[&str] = &[
 /// What a guest loads.
 const FRONT_ENDS: &[&str] = &["xen-blkfront", "xen-netfront"];
 
+/// What a guest loads besides, whose root file system is on a disk.
+const ROOT_ON_DISK: &[&str] = &["crc32c_generic", "ext4"];
+
 /// The modules of a kernel that domain 0 needs.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
@@ -51,10 +55,12 @@ pub(crate) struct Selection {
     pub(crate) loaded: Vec<String>,
 }
 
-/// The modules that a paravirtual guest needs, each after those that it needs.
-pub(crate) fn front_ends(directory: &Path) -> Result<Vec<String>> {
+/// The modules that a paravirtual guest needs, and those for a root file system on a disk; each after those that it
+/// needs.
+pub(crate) fn for_guests(directory: &Path) -> Result<[Vec<String>; 2]> {
     let text = dependency_file(directory)?;
-    Ok(in_order(&parse(&text), FRONT_ENDS.iter()))
+    let dependencies = parse(&text);
+    Ok([FRONT_ENDS, ROOT_ON_DISK].map(|names| in_order(&dependencies, names.iter())))
 }
 
 fn dependency_file(directory: &Path) -> Result<String> {
