@@ -27,6 +27,12 @@ attach_console() {
     : > "$console"
     marked=0
     since=$(cut -d. -f1 /proc/uptime)
+    # Debian's xenconsole does not wait for long.
+    until xenstore-read "/local/domain/$(domid)/console/tty" > /dev/null 2>&1; do
+        [ $(($(cut -d. -f1 /proc/uptime) - since)) -lt 120 ] || die "there is no console"
+        sleep 0.5
+    done
+    since=$(cut -d. -f1 /proc/uptime)
     # Without a terminal Debian's xenconsole only looks.
     script -q -c 'xl console guest' /dev/null < /tmp/keys > "$console" 2>&1 &
     viewer=$!

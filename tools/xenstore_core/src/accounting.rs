@@ -34,10 +34,14 @@ impl Store {
         let Some(domain) = self.domains.get_mut(id) else {
             return;
         };
+        let before = domain.usage.memory;
         domain.add(Delta { nodes, memory });
-        if id == DOMAIN_0 {
+        let after = domain.usage.memory;
+        self.memory = self.memory.saturating_sub(before).saturating_add(after);
+        self.report_memory();
+        let Some(domain) = self.domains.get_mut(id).filter(|_| id != DOMAIN_0) else {
             return;
-        }
+        };
         let used = domain.usage.memory;
         let hard = u64::from(domain.limit(Quota::Memory, &self.config.hard));
         let over_hard = hard != 0 && used >= hard;
@@ -58,6 +62,29 @@ impl Store {
             self.log(level, format!("domain {id} {text}"));
         }
         self.report_soft(id, soft);
+    }
+
+    /// Whether all domains together use more than they may.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.config.memory_max != 0 && self.memory >= self.config.memory_max
+    }
+
+    fn report_memory(&mut self) {
+        // Not at every message when it is about the limit.
+        let below = self.config.memory_max - self.config.memory_max / 16;
+        if self.is_too_large() && !self.memory_reported {
+            self.memory_reported = true;
+            let most = self.config.memory_max;
+            self.log(
+                Level::Error,
+                format!(
+                    "the store has {most} bytes, as many as it may: what takes more is refused"
+                ),
+            );
+        } else if self.memory_reported && self.memory < below {
+            self.memory_reported = false;
+            self.log(Level::Info, "the store may grow again".to_string());
+        }
     }
 
     fn report_soft(&mut self, id: DomainId, exceeded: Option<Quota>) {
@@ -178,7 +205,9 @@ impl Store {
         self.node_count = count;
         for (owner, delta) in owned {
             if let Some(domain) = self.domains.get_mut(owner) {
+                let before = domain.usage.memory;
                 domain.add(delta);
+                self.memory = self.memory.saturating_sub(before) + domain.usage.memory;
             }
         }
     }

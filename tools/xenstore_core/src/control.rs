@@ -15,7 +15,7 @@ log             [on|off|+<switch>|-<switch>]
 live-update     [-c <cmdline>] [-F] [-t <timeout>] [-v <version>] <file>
 logfile         <file>
 memreport       [<file>]
-metrics         
+metrics         [<domid>]
 print           <string>
 quota           [set [<domid>] <name> <val>|<domid>|max [-r]]
 quota-soft      [set <name> <val>]
@@ -53,6 +53,10 @@ impl Store {
             ("memreport", [file]) => ControlCommand::MemoryReport(Some(own(file))),
             ("print", [line]) => ControlCommand::Print(own(line)),
             ("metrics", []) => ControlCommand::Metrics,
+            ("metrics", [domain]) => {
+                let domain = domain_number(domain.as_bytes())?;
+                return Ok(text(&self.metrics_of(domain).ok_or(Error::Enoent)?));
+            }
             ("live-update", words) => {
                 ControlCommand::LiveUpdate(words.iter().map(|word| own(word)).collect())
             }

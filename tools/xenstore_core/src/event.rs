@@ -171,7 +171,7 @@ pub enum ControlCommand {
     MemoryReport(Option<String>),
     /// `print|<string>`.
     Print(String),
-    /// `metrics`: Prometheus text; the core's part is [`Store::metrics`](crate::Store::metrics).
+    /// `metrics`, of all domains: Prometheus text; the core's part is [`Store::metrics`](crate::Store::metrics).
     Metrics,
 }
 

@@ -151,6 +151,13 @@ impl Store {
         }
     }
 
+    /// Takes a domain and what it used out of the accounts.
+    pub(crate) fn forget_domain(&mut self, id: DomainId) -> Option<Domain> {
+        let domain = self.domains.0.remove(&id)?;
+        self.memory = self.memory.saturating_sub(domain.usage.memory);
+        Some(domain)
+    }
+
     /// Whether a domain is introduced.
     pub(crate) fn is_introduced(&self, id: DomainId) -> bool {
         self.domains
@@ -178,7 +185,7 @@ impl Store {
         self.remove_owned(id);
         // Permissions written up to now do not mean a later domain of this number.
         self.next_generation();
-        let domain = self.domains.0.remove(&id);
+        let domain = self.forget_domain(id);
         self.throttled.remove(&id);
         let mut changed = Vec::new();
         for (other, domain) in &mut self.domains.0 {

@@ -56,6 +56,8 @@ pub(crate) struct Totals {
     pub(crate) connections: u64,
     pub(crate) transactions: u64,
     pub(crate) generation: u64,
+    pub(crate) memory: u64,
+    pub(crate) memory_max: u64,
 }
 
 /// Everything as Prometheus text.
@@ -83,6 +85,16 @@ pub(crate) fn text(domains: &Domains, totals: &Totals) -> String {
             totals.generation,
             "Changes made since the store began.",
         ),
+        (
+            "memory_bytes",
+            totals.memory,
+            "What all domains use together.",
+        ),
+        (
+            "memory_max_bytes",
+            totals.memory_max,
+            "What they may use together; 0 for no limit.",
+        ),
     ] {
         let _ = writeln!(
             out,
@@ -93,7 +105,8 @@ pub(crate) fn text(domains: &Domains, totals: &Totals) -> String {
     out
 }
 
-fn per_domain(out: &mut String, domains: &Domains) {
+/// The counters of these domains.
+pub(crate) fn per_domain(out: &mut String, domains: &Domains) {
     type Value = fn(&Counters) -> u64;
     let counters: [(&str, &str, Value); 5] = [
         ("errors_total", "Requests answered with an error.", |c| {

@@ -185,7 +185,7 @@ impl Store {
             kind::DOMAIN => self.apply_domain(domain, reader)?,
             kind::DOMAIN_GONE => {
                 self.drop_connection(id);
-                self.domains.0.remove(&domain);
+                self.forget_domain(domain);
             }
             kind::CLEARED => {
                 self.connections.entry(id).or_default().ignored = false;

@@ -146,6 +146,9 @@ impl Store {
         if self.storage_full && operation.changes() {
             return Err(Error::Enospc);
         }
+        if operation.grows() && self.is_too_large() {
+            return Err(Error::Enomem);
+        }
         let number = request.header.transaction;
         if number == 0 || operation.ignores_transaction() {
             return self.operate(operation, request, &mut None, host);

@@ -27,6 +27,9 @@ pub struct Config {
     pub event_timeout: u64,
     /// Versions of nodes that open transactions may keep alive, all together.
     pub versions_max: u64,
+    /// Bytes that all domains together may use, domain 0 as well; 0: no limit. Above it, whatever may take more is refused
+    /// with ENOMEM.
+    pub memory_max: u64,
     /// Whether [`Store::take_journal`] is used.
     pub journal: bool,
 }
@@ -40,6 +43,7 @@ impl Default for Config {
             backlog_max: 16 << 20,
             event_timeout: 20_000,
             versions_max: 1 << 17,
+            memory_max: 0,
             journal: true,
         }
     }
@@ -90,6 +94,10 @@ pub struct Store {
     pub(crate) last_cause: u64,
     /// Nothing that changes the store is done, for it would not last.
     pub(crate) storage_full: bool,
+    /// What all domains use together, in bytes.
+    pub(crate) memory: u64,
+    /// It was logged that this is too much.
+    pub(crate) memory_reported: bool,
     pub(crate) journal: Journal,
     pub(crate) effects: Vec<Effect>,
     pub(crate) work: Work,
@@ -123,6 +131,8 @@ impl Store {
             now: 0,
             last_cause: 0,
             storage_full: false,
+            memory: 0,
+            memory_reported: false,
             effects: Vec::new(),
             work,
         }
@@ -276,8 +286,18 @@ impl Store {
             connections: self.connections.len() as u64,
             transactions: self.versions.len() as u64,
             generation: self.generation,
+            memory: self.memory,
+            memory_max: self.config.memory_max,
         };
         metrics::text(&self.domains, &totals)
+    }
+
+    /// The counters of one domain, as Prometheus text; none if it is not known.
+    pub fn metrics_of(&self, id: DomainId) -> Option<String> {
+        let domain = self.domains.get(id)?.clone();
+        let mut text = String::new();
+        metrics::per_domain(&mut text, &Domains([(id, domain)].into()));
+        Some(text)
     }
 
     /// The figures of CONTROL's memreport.

@@ -107,6 +107,11 @@ impl Store {
             }
             self.check_outstanding(*id, domain, problems);
         }
+        let memory: u64 = self.domains.0.values().map(|d| d.usage.memory).sum();
+        if memory != self.memory {
+            let text = format!("domains use {memory} bytes, {} are counted", self.memory);
+            problems.push(Problem::whole(text));
+        }
         for id in expected.keys() {
             problems.push(Problem::whole(format!(
                 "domain {id} is unknown, and uses something"

@@ -153,6 +153,11 @@ impl Operation {
         )
     }
 
+    /// The store takes more memory after it, or may.
+    pub fn grows(self) -> bool {
+        self == Operation::Watch || self != Operation::Rm && self.changes()
+    }
+
     /// The transaction in its header is ignored.
     pub fn ignores_transaction(self) -> bool {
         matches!(self, Operation::Watch | Operation::Unwatch)

@@ -299,3 +299,61 @@ fn who_spoils_transactions_is_slowed_down() {
     w.run();
     assert!(w.store.backlog(A) > 0, "handled");
 }
+
+/// Domain 0 has no quota, but all together do not take the machine's memory.
+#[test]
+fn the_store_as_a_whole_has_a_limit() {
+    let config = Config {
+        memory_max: 64 << 10,
+        ..Config::default()
+    };
+    let mut w = World::new(config, &[1]);
+    let value = "v".repeat(1000);
+    let refused = (0..200).find_map(|number| {
+        w.write(SOCKET, &format!("/big/{number}"), &value)
+            .err()
+            .map(|error| (number, error))
+    });
+    let (number, error) = refused.expect("there is a limit");
+    assert_eq!(error, Error::Enomem);
+    assert!(number > 30, "{number}");
+    assert!(
+        w.log
+            .iter()
+            .any(|(_, line)| line.contains("as many as it may"))
+    );
+    // Nobody may add; reading, and making room, works.
+    assert_eq!(w.ask(A, Watch, 0, &["/x", "t"]), Err(Error::Enomem));
+    assert_eq!(w.ask(SOCKET, Mkdir, 0, &["/more"]), Err(Error::Enomem));
+    assert_eq!(
+        w.ask_raw(A, TransactionStart as u32, 0, b"\0"),
+        Err(Error::Enomem)
+    );
+    assert_eq!(w.read(SOCKET, "/big/0").unwrap(), value.as_bytes());
+    w.check();
+    w.ask(SOCKET, Rm, 0, &["/big/0"]).unwrap();
+    w.ask(SOCKET, Rm, 0, &["/big"]).unwrap();
+    w.write(SOCKET, "/big", "again").unwrap();
+    assert!(
+        w.log
+            .iter()
+            .any(|(_, line)| line.contains("may grow again"))
+    );
+    assert!(
+        w.store
+            .metrics()
+            .contains("\nxenstore_memory_max_bytes 65536\n")
+    );
+    let reply = w.ask(SOCKET, Control, 0, &["metrics", "1"]).unwrap();
+    let text = String::from_utf8(reply).unwrap();
+    assert!(
+        text.contains("xenstore_errors_total{domid=\"1\"} 2\n"),
+        "{text}"
+    );
+    assert!(!text.contains("domid=\"0\""));
+    assert_eq!(
+        w.ask(SOCKET, Control, 0, &["metrics", "9"]),
+        Err(Error::Enoent)
+    );
+    w.check();
+}

@@ -87,6 +87,10 @@ fn serve(options: Options) -> Result<(), String> {
         let _ = rustix::process::setsid();
     }
     allow_many_files();
+    if options.simulate.is_none() {
+        // Without the store no domain gets far: others are to end before it. Only root may ask for that.
+        let _ = std::fs::write("/proc/self/oom_score_adj", "-900");
+    }
     let (pid_file, output_pid) = (options.pid_file.clone(), options.output_pid);
     let mut daemon = Daemon::start(options).map_err(|error| error.to_string())?;
     if let Some(path) = pid_file {

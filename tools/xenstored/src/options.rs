@@ -36,6 +36,8 @@ pub struct Options {
     pub hard: Limits,
     /// See `hard`.
     pub soft: Limits,
+    /// Bytes that the store may have, domain 0's part as well; none: a quarter of the machine's memory.
+    pub memory_max: Option<u64>,
     /// Seconds until an event that is not taken is dropped; none: the core's default.
     pub event_timeout: Option<u32>,
     /// What a predecessor left, as a descriptor.
@@ -88,6 +90,7 @@ Quotas of unprivileged domains; 0 is no limit:
   -t, --transaction N        as -Q transactions=N
   -A, --perm-nb N            as -Q node-permissions=N
   -M, --path-max N           as -Q path-max=N
+      --memory-max MIB       of all domains together, domain 0 as well [a quarter of domain 0's memory]
   -w, --timeout watch-event=S  drop an event that a domain does not take within S seconds
 
       --simulate DIR         serve domains that files in DIR stand for, without Xen
@@ -124,6 +127,7 @@ const KNOWN: &[(char, &str, bool)] = &[
     ('M', "path-max", true),
     ('w', "timeout", true),
     ('\x08', "simulate", true),
+    ('\x10', "memory-max", true),
     ('H', "help", false),
     ('h', "help", false),
     ('\x0e', "version", false),
@@ -217,6 +221,7 @@ pub fn parse(words: &[String]) -> Result<Task, String> {
         latency: !parsed.has('\x06'),
         hard,
         soft,
+        memory_max: number('\x10')?.map(|mebibytes| u64::from(mebibytes) << 20),
         event_timeout,
         resume: match parsed.value('\x0f') {
             Some(text) => Some(text.parse().map_err(|_| format!("{text}: not a number"))?),
@@ -248,7 +253,7 @@ mod tests {
     #[test]
     fn options_of_xen() {
         let given =
-            options("-N --pid-file /run/x.pid -E 7 -Q watches=9 -q memory=5 -w watch-event=3")
+            options("-N --pid-file /run/x.pid -E 7 -Q watches=9 -q memory=5 -w watch-event=3 --memory-max 7")
                 .unwrap();
         assert!(given.no_fork);
         assert_eq!(given.pid_file, Some("/run/x.pid".into()));
@@ -256,6 +261,7 @@ mod tests {
         assert_eq!(given.hard.get(Quota::Watches), 9);
         assert_eq!(given.soft.get(Quota::Memory), 5);
         assert_eq!(given.event_timeout, Some(3));
+        assert_eq!(given.memory_max, Some(7 << 20));
         assert_eq!(options("-I").unwrap().state, None);
         for bad in ["word", "--what", "-Q nodes", "-Q what=1", "-E x", "-w x=1"] {
             assert!(options(bad).is_err(), "{bad}");

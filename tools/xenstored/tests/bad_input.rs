@@ -224,3 +224,25 @@ fn a_program_that_is_none_does_not_take_over() {
     assert_eq!(client.read_string("/a").unwrap(), "b");
     assert!(server.is_alive());
 }
+
+#[test]
+fn a_store_that_is_too_large_refuses_what_takes_more() {
+    let mut server = Server::new("large", &["--memory-max", "1"]);
+    let mut client = server.client();
+    let mut domain = server.domain(&mut client, 1);
+    domain.write(0, "x", "1").unwrap();
+    let value = "v".repeat(2000);
+    let refused = (0..2000).find_map(|n| client.write(&format!("/big/{n}"), &value).err());
+    let error = refused.expect("there is a limit").to_string();
+    assert!(error.contains("ENOMEM"), "{error}");
+    assert_eq!(domain.write(0, "x", "2"), Err("ENOMEM".to_owned()));
+    assert_eq!(domain.read(0, "x").unwrap(), "1");
+    assert!(server.log().contains("as many as it may"));
+    client.remove("/big").unwrap();
+    domain.write(0, "x", "3").unwrap();
+    assert_eq!(client.control(&["check"]).unwrap(), "OK");
+    let text = client.control(&["metrics", "1"]).unwrap();
+    assert!(text.contains("xenstore_requests_total{domid=\"1\",operation=\"WRITE\"}"));
+    assert!(text.len() < 4000, "a message does not hold it");
+    assert!(server.is_alive());
+}

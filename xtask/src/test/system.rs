@@ -123,8 +123,17 @@ fn case(listed: &Listed, combination: &Combination, hypervisor: Option<&str>) ->
             .collect::<Vec<_>>()
             .join(" ")
     );
-    let values: Vec<&str> = combination.iter().map(|&(_, value)| value).collect();
     let mut options = dom0_options(&words).with_context(|| command.clone())?;
+    let fixed = listed
+        .flags
+        .iter()
+        .skip_while(|flag| *flag != "--hypervisor")
+        .nth(1);
+    let values: Vec<&str> = fixed
+        .map(String::as_str)
+        .into_iter()
+        .chain(combination.iter().map(|&(_, value)| value))
+        .collect();
     options.script = options.script.map(|script| workspace::root().join(script));
     Ok(Case {
         group: "system",

@@ -47,9 +47,11 @@ impl Daemon {
     pub(super) fn answer(&mut self, connection: ConnectionId, result: Result<String, Error>) {
         let result = result.map(|mut text| {
             const MOST: usize = 4095;
+            const CUT: &str = "# more than a message holds\n";
             if text.len() > MOST {
-                let end = text.floor_char_boundary(MOST);
+                let end = text.floor_char_boundary(MOST - CUT.len());
                 text.truncate(text[..end].rfind('\n').map_or(end, |line| line + 1));
+                text.push_str(CUT);
             }
             text.push('\0');
             text.into_bytes()

@@ -15,12 +15,23 @@ use crate::machine::{Machine, Simulated, Xen};
 use crate::options::Options;
 use crate::state::{Found, StateDirectory};
 
+/// The memory that the kernel has, in bytes; 0 if it does not say.
+fn machine_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kibibytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) << 10
+}
+
 /// The core's configuration that the options make.
 fn config(options: &Options) -> Config {
     let mut config = Config {
         hard: options.hard,
         soft: options.soft,
         journal: options.state.is_some(),
+        memory_max: options.memory_max.unwrap_or_else(|| machine_memory() / 4),
         ..Config::default()
     };
     if let Some(seconds) = options.event_timeout {
