@@ -8,7 +8,7 @@
 //! (public/arch-x86/xen-x86_64.h, and Linux's `xen_pv_trap` entries).
 
 use addr::Vaddr;
-use arrayvec::ArrayVec;
+use platform_cpu::GuestRegs;
 use x86_defs::control::RFlags;
 use xen_abi::arch_x86::{FLAT_RING3_CS64, FLAT_RING3_SS64};
 use xen_abi::vm_assist::TYPE_ARCHITECTURAL_IOPL;
@@ -60,10 +60,34 @@ pub fn sanitize_flags(flags: u64) -> u64 {
 ///
 /// # Errors
 /// The domain cannot go on: no kernel stack could be written.
+#[inline]
 pub fn bounce(
     context: &mut Context<'_>,
     handler: Callback,
     extra: Extra,
+) -> Result<(), CrashReason> {
+    match extra {
+        Extra::None => bounce_with(context, handler, |[rcx, r11], rest| {
+            let [rip, cs, flags, rsp, ss] = rest;
+            [rcx, r11, rip, cs, flags, rsp, ss]
+        }),
+        Extra::ErrorCode(code) => bounce_with(context, handler, |[rcx, r11], rest| {
+            let [rip, cs, flags, rsp, ss] = rest;
+            [rcx, r11, u64::from(code), rip, cs, flags, rsp, ss]
+        }),
+        Extra::Selectors(selectors) => bounce_with(context, handler, |[rcx, r11], rest| {
+            let [ds, es, fs, gs] = selectors.map(u64::from);
+            let [rip, cs, flags, rsp, ss] = rest;
+            [rcx, r11, ds, es, fs, gs, rip, cs, flags, rsp, ss]
+        }),
+    }
+}
+
+/// As above, with the frame of `WORDS` words that `frame` makes of its first two and its last five.
+fn bounce_with<const WORDS: usize>(
+    context: &mut Context<'_>,
+    handler: Callback,
+    frame: impl FnOnce([u64; 2], [u64; 5]) -> [u64; WORDS],
 ) -> Result<(), CrashReason> {
     let Context {
         domain,
@@ -77,6 +101,7 @@ pub fn bounce(
             "no handler is registered for a callback",
         ));
     }
+    let regs: &mut GuestRegs = regs;
     let info = vcpu.info();
     let mask = info.upcall_mask();
     let was_kernel = state.in_kernel;
@@ -102,23 +127,13 @@ pub fn bounce(
         regs.cs | 3
     };
 
-    let mut frame = ArrayVec::<u64, 12>::new();
-    frame.push(regs.rcx);
-    frame.push(regs.r11);
-    match extra {
-        Extra::None => {}
-        Extra::ErrorCode(code) => frame.push(u64::from(code)),
-        Extra::Selectors(selectors) => frame.extend(selectors.map(u64::from)),
-    }
-    frame.push(regs.rip);
-    frame.push(u64::from(selector) | (u64::from(mask) << 32));
-    frame.push(flags);
-    frame.push(regs.rsp);
-    frame.push(u64::from(regs.ss));
-
-    let bytes = frame.len() as u64 * 8;
-    let base = Vaddr::new((stack_top & !15).wrapping_sub(bytes));
-    platform_cpu::guest::copy_words_to(base, &frame)
+    let selector = u64::from(selector) | (u64::from(mask) << 32);
+    let words = frame(
+        [regs.rcx, regs.r11],
+        [regs.rip, selector, flags, regs.rsp, u64::from(regs.ss)],
+    );
+    let base = Vaddr::new((stack_top & !15).wrapping_sub(WORDS as u64 * 8));
+    platform_cpu::guest::copy_words_to(base, &words)
         .map_err(|_| CrashReason::UnwritableTrapFrame)?;
 
     regs.rsp = base.raw();
@@ -126,6 +141,9 @@ pub fn bounce(
     regs.cs = FLAT_RING3_CS64;
     regs.ss = FLAT_RING3_SS64;
     regs.rflags = sanitize_flags(regs.rflags & !CLEARED_ON_ENTRY.bits());
+    // The handler takes these two from the frame: as SYSRET loads them, it can be what enters the handler.
+    regs.rcx = regs.rip;
+    regs.r11 = regs.rflags;
     if handler.masks_events {
         info.set_upcall_mask(true);
     }
@@ -140,6 +158,7 @@ const IRET_WORDS: usize = 9;
 ///
 /// # Errors
 /// The stack cannot be read, or there is no user page table to return to: the domain cannot go on.
+#[inline]
 pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     let Context {
         domain,
@@ -148,6 +167,7 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
         regs,
         ..
     } = context;
+    let regs: &mut GuestRegs = regs;
     let stack = Vaddr::new(regs.rsp);
     let mut words = [0; IRET_WORDS];
     platform_cpu::guest::copy_words_from(&mut words, stack)

@@ -11,7 +11,7 @@ use platform_cpu::MAX_CPUS;
 
 use crate::audit::Wanted;
 use crate::emulate::LastWrite;
-use crate::{irq, mm};
+use crate::{irq, mm, timer_queues};
 
 /// Things that a CPU is asked to do before it enters a guest again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,12 +151,12 @@ pub struct Cpu {
     /// Number: 0 is the one that booted.
     pub id: usize,
     shared: &'static Shared,
-    /// Deadline that the hardware timer is set for.
-    pub programmed: Option<u64>,
+    /// Deadline that the hardware timer is set for, or [`timer_queues::NEVER`].
+    pub programmed: u64,
     /// Whether the vCPU that runs should stop doing so.
     pub reschedule: bool,
-    /// End of the running vCPU's time slice, in nanoseconds; `None` if it may run on.
-    pub slice_end: Option<u64>,
+    /// End of the running vCPU's time slice, in nanoseconds; [`timer_queues::NEVER`] if it may run on.
+    pub slice_end: u64,
     /// Audit everything once no vCPU is loaded here.
     pub audit: Option<Wanted>,
     /// Print the registers of the guest that runs here (debug keys).
@@ -171,9 +171,9 @@ impl Cpu {
         Some(Self {
             id,
             shared: SHARED.get(id)?,
-            programmed: None,
+            programmed: timer_queues::NEVER,
             reschedule: false,
-            slice_end: None,
+            slice_end: timer_queues::NEVER,
             audit: None,
             show_registers: false,
             last_write: LastWrite::default(),

@@ -20,7 +20,7 @@ use crate::cpu::{self, Cpu, Work};
 use crate::domain::{Domain, VcpuRef};
 use crate::ranks;
 use crate::vcpu::{Vcpu, Waiting};
-use crate::{time, vcpu_time};
+use crate::{time, timer_queues, vcpu_time};
 
 /// A run queue.
 type Queue = scheduler::Queue<VcpuRef>;
@@ -132,7 +132,7 @@ pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
         return Next::Idle;
     };
     let pick = scheduler.pick(cpu.id, loaded.map(|vcpu| &vcpu.vcpu.unit), time::now());
-    cpu.slice_end = pick.until;
+    cpu.slice_end = pick.until.unwrap_or(timer_queues::NEVER);
     kick(&pick.kick);
     pick.next
 }

@@ -24,6 +24,7 @@ use xen_abi::shared_info::{SharedInfo, VcpuInfo, VcpuTimeInfo, XEN_PVCLOCK_TSC_S
 use crate::console::ALWAYS;
 use crate::cpu::Cpu;
 use crate::domain::Domain;
+use crate::timer_queues::NEVER;
 use crate::vcpu::Vcpu;
 use crate::{domains, io_access, irq, ranks, timer_queues};
 
@@ -256,24 +257,22 @@ pub fn delay_ns(ns: u64) {
 /// Sets this CPU's timer for the next thing that is due on it.
 #[inline]
 pub fn program_timer(cpu: &mut Cpu) {
-    let next = match (timer_queues::next_deadline(cpu.id), cpu.slice_end) {
-        (Some(timer), Some(slice)) => Some(timer.min(slice)),
-        (timer, slice) => timer.or(slice),
-    };
+    let next = timer_queues::next_deadline(cpu.id).min(cpu.slice_end);
     if next != cpu.programmed {
         cpu.programmed = next;
         set_timer(next);
     }
 }
 
-fn set_timer(deadline: Option<u64>) {
+#[cold]
+fn set_timer(deadline: u64) {
     let (Some(clock), Some(hardware), Some(lapic)) = (clock(), HARDWARE.get(), irq::lapic()) else {
         return;
     };
-    let Some(deadline) = deadline else {
+    if deadline == NEVER {
         lapic.stop_timer();
         return;
-    };
+    }
     let now = rdtsc();
     let ahead = deadline.saturating_sub(clock.at(now));
     // Rather late than early: after an early interrupt the timer would have to be set again.
@@ -407,6 +406,7 @@ pub fn update_wall_clock(domain: &Domain) {
 /// Debug key: the clock and this CPU's timers.
 pub fn dump(cpu: &Cpu) {
     let now = now();
+    let ahead = |at: u64| (at != NEVER).then(|| at.wrapping_sub(now) as i64);
     log::info!(target: ALWAYS, "Dumping timer queues:");
     if let (Some(clock), Some(hardware)) = (clock(), HARDWARE.get()) {
         log::info!(
@@ -422,9 +422,9 @@ pub fn dump(cpu: &Cpu) {
     }
     log::info!(
         target: ALWAYS,
-        "CPU{:02}: next deadline {:?}, programmed {:?}",
+        "CPU{:02}: next deadline in {:?} ns, programmed {:?} ns",
         cpu.id,
-        timer_queues::next_deadline(cpu.id).map(|at| at.wrapping_sub(now) as i64),
-        cpu.programmed.map(|at| at.wrapping_sub(now) as i64),
+        ahead(timer_queues::next_deadline(cpu.id)),
+        ahead(cpu.programmed),
     );
 }

@@ -18,7 +18,7 @@ struct CpuTimers {
 }
 
 /// No deadline.
-const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = u64::MAX;
 
 static TIMERS: [CpuTimers; MAX_CPUS] = [const {
     CpuTimers {
@@ -128,9 +128,10 @@ pub fn pop_expired(cpu: usize, now: u64) -> Option<(u64, TimerEvent)> {
     Some((deadline, event))
 }
 
-/// When the next timer of a CPU expires.
+/// When the next timer of a CPU expires, or [`NEVER`].
 #[inline]
-pub fn next_deadline(cpu: usize) -> Option<u64> {
-    let next = TIMERS.get(cpu)?.next.load(Ordering::Relaxed);
-    (next != NEVER).then_some(next)
+pub fn next_deadline(cpu: usize) -> u64 {
+    TIMERS
+        .get(cpu)
+        .map_or(NEVER, |timers| timers.next.load(Ordering::Relaxed))
 }

@@ -114,7 +114,7 @@ pub fn leave(domain: DomId, vcpu: &Vcpu, cpu: usize) {
 /// Handles every timer of this CPU that has expired.
 pub fn run_timers(cpu: &mut Cpu) {
     // The hardware's timer fires once.
-    cpu.programmed = None;
+    cpu.programmed = timer_queues::NEVER;
     let now = time::now();
     while let Some((deadline, event)) = timer_queues::pop_expired(cpu.id, now) {
         match event {
@@ -137,7 +137,7 @@ pub fn run_timers(cpu: &mut Cpu) {
             }
         }
     }
-    if cpu.slice_end.is_some_and(|end| end <= now) {
+    if cpu.slice_end <= now {
         cpu.reschedule = true;
     }
 }

@@ -16,6 +16,15 @@ use crate::{ENTRIES, is_hypervisor_slot};
 const L1_UNITS: u32 = 16;
 const ENTRIES_PER_UNIT: u32 = 2;
 
+/// Until when CPUs may have walked a table that is undone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastUse {
+    /// Until now.
+    Now,
+    /// Until its stamp was taken.
+    Stamped,
+}
+
 impl<E: Environment> Validator<'_, '_, E> {
     /// Checks a busy frame's content, from entry `start` on.
     pub(crate) fn check(
@@ -49,7 +58,7 @@ impl<E: Environment> Validator<'_, '_, E> {
                         self.table.leave_partial(info, page_type, checked);
                     } else {
                         // Undoing gives the general reference back, or leaves it to the partial table.
-                        let _ = self.undo(frame, info, page_type, checked, work);
+                        let _ = self.undo(frame, info, page_type, checked, LastUse::Now, work);
                     }
                     return Err(Failure::Taken(error));
                 }
@@ -152,6 +161,7 @@ impl<E: Environment> Validator<'_, '_, E> {
         info: &FrameInfo,
         page_type: PageType,
         checked: usize,
+        last_use: LastUse,
         work: &mut Work<'_>,
     ) -> Result<(), TypeError> {
         let view = self.env.view(frame);
@@ -184,7 +194,9 @@ impl<E: Environment> Validator<'_, '_, E> {
         if page_type == PageType::L1 {
             work.did(L1_UNITS + present / ENTRIES_PER_UNIT);
         }
-        self.table.stamp(info);
+        if last_use == LastUse::Now {
+            self.table.stamp(info);
+        }
         // Release: pairs with the acquire of whoever takes another type.
         info.kind.store(page_type.bits(), Ordering::Release);
         self.table.put_reference(frame.raw() as u32, info);

@@ -40,6 +40,7 @@ struct Machine<'t> {
     entries: [[Cell<u64>; SLOTS]; FRAMES],
     epochs: Cell<[u64; VCPUS]>,
     tlb: Cell<[u8; VCPUS]>,
+    walks: Cell<[[u8; FRAMES]; VCPUS]>,
 }
 
 impl Machine<'_> {
@@ -47,8 +48,11 @@ impl Machine<'_> {
         let (mut epochs, mut tlb) = (self.epochs.get(), self.tlb.get());
         epochs[vcpu] = self.table.clock().tick().0;
         tlb[vcpu] = 0;
+        let mut walks = self.walks.get();
+        walks[vcpu] = [0; FRAMES];
         self.epochs.set(epochs);
         self.tlb.set(tlb);
+        self.walks.set(walks);
     }
 }
 
@@ -192,6 +196,7 @@ fn step(
         entries: state.entries.map(|table| table.map(Cell::new)),
         epochs: Cell::new(state.epochs),
         tlb: Cell::new(state.tlb),
+        walks: Cell::new(state.walks),
     };
     let validator = Validator::new(&table, &machine);
     let mut roots = state.roots;
@@ -212,11 +217,21 @@ fn step(
                 if !state.may_write(frame) || state.entries[frame][slot] == value {
                     return None;
                 }
+                // Through a mapping, which takes the type, and goes again.
+                let mapping = validator
+                    .take(mfn(frame), PageType::Writable, DOMAIN, &mut work)
+                    .unwrap();
+                let is_walked = |walks: [u8; FRAMES]| walks[frame] != 0;
+                assert!(
+                    !machine.walks.get().into_iter().any(is_walked),
+                    "frame {frame} is written to, and walked as a table"
+                );
                 machine.write_entry(mfn(frame), slot, value);
+                validator.release(mapping, &mut work);
                 break 'call Ok(());
             }
             Operation::Flush => {
-                if state.tlb[vcpu] == 0 {
+                if state.tlb[vcpu] == 0 && state.walks[vcpu] == [0; FRAMES] {
                     return None;
                 }
                 machine.flush(vcpu);
@@ -302,6 +317,7 @@ fn step(
         roots,
         pending: state.pending.clone(),
         tlb: machine.tlb.get(),
+        walks: machine.walks.get(),
         stamps: core::array::from_fn(|frame| u64::from(infos[frame].stamp.load(Relaxed))),
         epochs: machine.epochs.get(),
         now: u64::from(table.clock().now().0),
@@ -321,6 +337,11 @@ fn step(
     for tlb in &mut after.tlb {
         *tlb |= writable;
     }
+    for vcpu in 0..VCPUS {
+        for table in after.reachable(vcpu) {
+            after.walks[vcpu][table] |= 1 << after.page_type(table) as u8;
+        }
+    }
     Some((after.normalised(), result))
 }
 
@@ -339,6 +360,7 @@ fn imbalances(state: &State) -> u64 {
         entries: state.entries.map(|table| table.map(Cell::new)),
         epochs: Cell::default(),
         tlb: Cell::default(),
+        walks: Cell::default(),
     };
     let mut claims = [Claim::default(); FRAMES];
     let mut audit = Audit::new(&table, &machine, &mut claims).unwrap();
@@ -380,6 +402,7 @@ fn substance(state: &State) -> State {
     let mut substance = state.clone();
     // How often TLBs were flushed may differ.
     substance.tlb = Default::default();
+    substance.walks = Default::default();
     substance.stamps = Default::default();
     substance.epochs = Default::default();
     substance.now = 0;

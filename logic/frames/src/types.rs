@@ -299,6 +299,10 @@ impl FrameTable<'_> {
         loop {
             let page_type = PageType::of(word);
             let (new, result) = if word as u32 > 1 {
+                if word as u32 == 2 && word & kind::PINNED != 0 {
+                    // No table and no CPU refers to it from now on, only its pin: see `Validator::unpin`.
+                    self.stamp(info);
+                }
                 (word - 1, Dropped::Done)
             } else if word & kind::LOCKED != 0 {
                 // XSA-242: whoever holds the lock relies on the type.

@@ -22,6 +22,7 @@ use crate::atomic::Ordering;
 
 use addr::Mfn;
 
+use crate::check::LastUse;
 use crate::clock::Stamp;
 use crate::environment::Environment;
 use crate::info::{FrameInfo, kind};
@@ -134,13 +135,40 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
     pub fn unpin(&self, frame: Mfn, owner: u16, work: &mut Work<'_>) -> Result<(), TypeError> {
         let _page = self.table.get(frame, owner).ok_or(TypeError::NotOwned)?;
         let info = self.table.info(frame).ok_or(TypeError::NotOwned)?;
-        if info.kind.load(Ordering::Relaxed) & kind::PINNED == 0
-            || info.kind.fetch_and(!kind::PINNED, Ordering::Relaxed) & kind::PINNED == 0
-        {
-            return Err(TypeError::Pin);
+        let mut word = info.kind.load(Ordering::Relaxed);
+        loop {
+            if word & kind::PINNED == 0 {
+                return Err(TypeError::Pin);
+            }
+            // Only the pin keeps it: it was stamped when the last table or CPU let go of it, or was never used since it
+            // got its type. A guest that unpins many tables has the first flush stand for all.
+            let is_last = word as u32 == 1;
+            let page_type = PageType::of(word);
+            let new = if !is_last {
+                word & !kind::PINNED
+            } else if word & kind::LOCKED == 0 {
+                page_type.bits() | 1
+            } else {
+                // XSA-242: whoever holds the lock relies on the type.
+                self.env.relax();
+                word = info.kind.load(Ordering::Relaxed);
+                continue;
+            };
+            match info
+                .kind
+                .compare_exchange_weak(word, new, Ordering::AcqRel, Ordering::Relaxed)
+            {
+                Ok(_) if is_last => {
+                    let _ = self.undo(frame, info, page_type, ENTRIES, LastUse::Stamped, work);
+                    return Ok(());
+                }
+                Ok(_) => {
+                    let _ = self.put(frame, work);
+                    return Ok(());
+                }
+                Err(found) => word = found,
+            }
         }
-        let _ = self.put(frame, work);
-        Ok(())
     }
 
     /// Goes on undoing the tables that earlier calls left in `pending`, which may be those of another domain: of one
@@ -203,7 +231,9 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
             return Ok(());
         };
         match self.table.claim_partial(info) {
-            Some((page_type, checked)) => self.undo(frame, info, page_type, checked, work),
+            Some((page_type, checked)) => {
+                self.undo(frame, info, page_type, checked, LastUse::Now, work)
+            }
             None => Ok(()),
         }
     }
@@ -243,7 +273,9 @@ impl<'t, 'e, E: Environment> Validator<'t, 'e, E> {
                 self.table.put_reference(frame.raw() as u32, info);
                 Ok(())
             }
-            Dropped::LastOfTable(page_type) => self.undo(frame, info, page_type, ENTRIES, work),
+            Dropped::LastOfTable(page_type) => {
+                self.undo(frame, info, page_type, ENTRIES, LastUse::Now, work)
+            }
         }
     }
 

@@ -101,8 +101,10 @@ impl Exit {
     pub(crate) fn decode(raw: u64) -> Self {
         let error_code = raw as u32;
         let vector = (raw >> 32) as u32;
+        if vector == vector::SYSCALL {
+            return Self::Syscall;
+        }
         match vector {
-            vector::SYSCALL => Self::Syscall,
             32..=255 => Self::Interrupt {
                 vector: vector as u8,
             },

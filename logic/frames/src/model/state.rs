@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) pending: [Vec<u8>; VCPUS],
     /// Frames of which a vCPU may hold a writable translation, as bits.
     pub(super) tlb: [u8; VCPUS],
+    /// For each frame, the types as which a vCPU may still walk it, as bits.
+    pub(super) walks: [[u8; FRAMES]; VCPUS],
     /// Stamps, epochs and the clock, by rank: only their order matters.
     pub(super) stamps: [u64; FRAMES],
     pub(super) epochs: [u64; VCPUS],
@@ -37,6 +39,7 @@ impl State {
             roots: [None; VCPUS],
             pending: Default::default(),
             tlb: [0; VCPUS],
+            walks: [[0; FRAMES]; VCPUS],
             stamps: [0; FRAMES],
             epochs: [1; VCPUS],
             now: 1,
@@ -89,6 +92,25 @@ impl State {
             .collect()
     }
 
+    /// The tables that a vCPU can walk.
+    pub(super) fn reachable(&self, vcpu: usize) -> Vec<usize> {
+        let mut found: Vec<usize> = self.roots[vcpu].map(usize::from).into_iter().collect();
+        let mut next = 0;
+        while let Some(table) = found.get(next).copied() {
+            next += 1;
+            if self.page_type(table) == PageType::L1 {
+                continue;
+            }
+            for entry in self.held(table) {
+                let target = entry.frame().raw() as usize;
+                if !found.contains(&target) {
+                    found.push(target);
+                }
+            }
+        }
+        found
+    }
+
     /// The same state with its frames renumbered in a fixed way: which frame is which does not matter.
     pub(super) fn canonical(&self) -> Self {
         const ORDERS: [[usize; FRAMES]; 6] = [
@@ -131,6 +153,9 @@ impl State {
             new.tlb[vcpu] = (0..FRAMES)
                 .filter(|frame| self.tlb[vcpu] >> frame & 1 != 0)
                 .fold(0, |bits, frame| bits | 1 << order[frame]);
+            for (old, to) in order.iter().copied().enumerate() {
+                new.walks[vcpu][to] = self.walks[vcpu][old];
+            }
         }
         new
     }
@@ -232,6 +257,13 @@ pub(super) fn check(state: &State) {
         }
         let is_table = state.page_type(frame).level() != 0
             && (state.kind[frame] as u32 != 0 || state.is_partial(frame));
+        for walks in state.walks {
+            let as_another = walks[frame] & !(1 << state.page_type(frame) as u8);
+            assert!(
+                as_another == 0 || state.kind[frame] as u32 == 0,
+                "frame {frame} is walked as a table that it is not any more"
+            );
+        }
         for tlb in state.tlb {
             assert!(
                 !is_table || tlb >> frame & 1 == 0,
