@@ -7,10 +7,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use harness::{PATIENCE, Server};
-use xenstore::wire::Operation;
+use xenstore::wire::{self, Operation};
 use xenstore::{AsyncClient, ClientError, Endpoint, TransactionId};
+use xenstored::machine::SimulatedDomain;
 
 /// Wakes a thread that waits for a future.
 struct Unpark(Thread);
@@ -113,4 +115,43 @@ fn tasks_share_a_connection() {
         assert!(matches!(error, ClientError::Connection(_)), "{error}");
         assert!(client.next_event().await.is_err());
     });
+}
+
+#[test]
+fn a_domain_that_sends_events_as_linux_does_is_answered() {
+    const ROUNDS: u32 = 1000;
+    const REQUESTS: usize = 3;
+    // Offsets of how far requests were taken, and are there.
+    const TAKEN: usize = 2048;
+    const WRITTEN: usize = 2052;
+    let server = Server::new("events", &[]);
+    let mut client = server.client();
+    let domain = SimulatedDomain::create(&server.machine(), 5).unwrap();
+    client.introduce(5, 0, 1).unwrap();
+    let mut request = Vec::new();
+    wire::encode(&mut request, Operation::GetDomainPath, 7, 0, b"5\0").unwrap();
+    let answer = 16 + "/local/domain/5\0".len();
+    for round in 0..ROUNDS {
+        for _ in 0..REQUESTS {
+            let page = domain.ring.page();
+            let before = page.load_u32(WRITTEN);
+            assert_eq!(domain.ring.put_requests(&request), request.len());
+            // No event if earlier requests are not taken yet: then the daemon is going to look.
+            if before.wrapping_sub(page.load_u32(TAKEN)).cast_signed() <= 0 {
+                domain.notify();
+            }
+            // So that the daemon is met in each of its steps.
+            for _ in 0..round % 100 * 50 {
+                std::hint::spin_loop();
+            }
+        }
+        let deadline = Instant::now() + PATIENCE;
+        let mut received = 0;
+        while received < REQUESTS * answer {
+            assert!(Instant::now() < deadline, "round {round}: no answer");
+            domain.wait(Duration::from_millis(100));
+            received += domain.ring.take_responses().len();
+        }
+        assert_eq!(received, REQUESTS * answer);
+    }
 }

@@ -344,7 +344,8 @@ impl Daemon {
         }
     }
 
-    /// Publishes what the journal has now, and sends events.
+    /// Publishes what the journal has now, and sends events. Then looks again: a domain that sees a request of its own not
+    /// taken yet, or a ring of responses not full, sends no event for what it does next (Linux's `xb_write`, `xb_read`).
     pub(super) fn publish_rings(&mut self) {
         let mut touched = std::mem::take(&mut self.rings.touched);
         for domain in touched.drain(..) {
@@ -356,8 +357,32 @@ impl Daemon {
                 let port = connection.port;
                 self.notify(port);
             }
+            self.look_again(domain);
         }
         self.rings.touched = touched;
+    }
+
+    /// Notes what a domain did without an event, before the indices were published.
+    fn look_again(&mut self, domain: DomId) {
+        let Some(connection) = self.rings.by_domain.get(&domain) else {
+            return;
+        };
+        if connection.failed {
+            return;
+        }
+        let id = ConnectionId::Domain(domain);
+        // What cannot be is found out by whoever reads or writes.
+        let has_requests = connection.ring.has_requests().unwrap_or(true);
+        let has_space = connection
+            .ring
+            .response_space()
+            .is_ok_and(|space| space > 0);
+        if has_requests {
+            self.ready_rings.push(domain);
+        }
+        if has_space && self.store.output(id).next().is_some() {
+            self.outputs.push(id);
+        }
     }
 
     fn notify(&mut self, port: EvtchnPort) {
