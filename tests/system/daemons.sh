@@ -9,7 +9,7 @@ log=/var/log/xen/console/guest-guest.log
 fail() { echo "FAIL: $*"; failures=$((failures + 1)); }
 now() { cut -d. -f1 /proc/uptime; }
 step() { echo "$(now) s: $*"; }
-die() { fail "$*"; echo "---- the console"; tail -c 2000 $log; echo "---- daemons"; tail -n 30 /var/log/xen/*-daemon.log; exit 1; }
+die() { fail "$*"; echo "---- the console"; tail -c 2000 $log; echo "---- daemons"; tail -n 30 /var/log/xen/*-daemon.log; xl list; xenstore-control metrics "$domain"; exit 1; }
 # `wait_for SECONDS COMMAND…`
 wait_for() {
     local end=$(($(now) + $1))
@@ -127,11 +127,12 @@ reached=$(count)
 wait_for 60 above "$reached" || die "after the live update the guest stands still"
 # Devices come and go by watches in the guest and in domain 0 that are older than the daemon.
 xl block-attach guest phy:/dev/loop1,xvdb,r || fail "block-attach"
-wait_for 30 sh -c "[ \"\$(xenstore-read /local/domain/$domain/device/vbd/51728/state)\" = 4 ]" || fail "the guest does not connect a disk"
+wait_for 30 sh -c "[ \"\$(xenstore-read /local/domain/$domain/device/vbd/51728/state)\" = 4 ]" || die "the guest does not connect a disk"
 xl block-detach guest xvdb || fail "block-detach"
 xenstore-write $home/stop 1
-has $log '-end' 60 || die "the guest does not end its loop"
-has $log ' ended' 30
+# Not what was typed, but what it printed.
+wait_for 60 grep -qaE '^did-[0-9]+-end' $log || die "the guest does not end its loop"
+wait_for 30 grep -qaE '^seen [0-9]+ ended' $log || die "the guest does not tell of its watch"
 did=$(grep -aoE 'did-[0-9]+-end' $log | tail -n 1 | tr -dc 0-9)
 seen=$(grep -aoE 'seen [0-9]+ ended' $log | tail -n 1 | tr -dc 0-9)
 grep -aE '^BAD' $log && fail "the guest read something else than it wrote"

@@ -124,9 +124,9 @@ fn times(world: &mut World, id: DomainId) -> [(&'static str, u128); 3] {
         ask(world, Operation::Write, tx, payload.as_bytes());
         ask(world, Operation::TransactionEnd, tx, b"T\0");
         let ended = Instant::now();
-        ask(world, Operation::Watch, 0, b"device/0\0u\0");
+        ask(world, Operation::Watch, 0, b"device/0\0v\0");
         ask(world, Operation::Write, 0, b"device/0/4\0fire");
-        ask(world, Operation::Unwatch, 0, b"device/0\0u\0");
+        ask(world, Operation::Unwatch, 0, b"device/0\0v\0");
         let watched = Instant::now();
         let inbox = &world.inbox[&client];
         assert!(
