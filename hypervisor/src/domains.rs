@@ -2,6 +2,9 @@
 //!
 //! A number is taken for as long as a frame may still name it as its owner: longer than the domain lives, whose pages
 //! others may have mapped. What remains of a domain then is its account.
+//!
+//! There is a list of all, in order, and an index: who looks for one domain, to send it an event or to map its grant, takes
+//! the lock of its slot in the index, or none at all for domain 0, and so does not wait for those who look for others.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -48,6 +51,10 @@ impl Entry {
 }
 
 static DOMAINS: SpinLock<Vec<Entry>> = SpinLock::new(ranks::DOMAINS, Vec::new());
+/// Number `n` is in slot `n % SLOTS`. Changed with the list's lock held.
+static INDEX: [SpinLock<Vec<Entry>>; SLOTS] =
+    [const { SpinLock::new(ranks::DOMAIN_INDEX, Vec::new()) }; SLOTS];
+const SLOTS: usize = 128;
 /// The domain that owns the machine's devices: found without a lock, for it gets interrupts.
 static HARDWARE: Once<Arc<Domain>> = Once::new();
 /// The number that was given last.
@@ -57,6 +64,17 @@ fn position(domains: &[Entry], id: DomId) -> Result<usize, usize> {
     domains.binary_search_by_key(&id, Entry::id)
 }
 
+/// Runs `f` on what a number stands for.
+fn in_slot<R>(id: DomId, f: impl FnOnce(&mut Vec<Entry>, Option<usize>) -> R) -> Option<R> {
+    let mut slot = INDEX.get(usize::from(id) % SLOTS)?.lock();
+    let at = slot.iter().position(|entry| entry.id() == id);
+    Some(f(&mut slot, at))
+}
+
+fn entry(id: DomId) -> Option<Entry> {
+    in_slot(id, |slot, at| slot.get(at?).cloned())?
+}
+
 /// Makes a domain known.
 ///
 /// # Errors
@@ -64,14 +82,19 @@ fn position(domains: &[Entry], id: DomId) -> Result<usize, usize> {
 pub fn insert(domain: Arc<Domain>) -> Result<(), Arc<Domain>> {
     let mut domains = DOMAINS.lock();
     match position(&domains, domain.id()) {
-        Err(at) if domains.try_reserve(1).is_ok() => {
+        Err(at)
+            if domains.try_reserve(1).is_ok()
+                && in_slot(domain.id(), |slot, _| slot.try_reserve(1).is_ok()) == Some(true) =>
+        {
             if domain.is_hardware() {
                 // Domain 0 comes first and stays: a second hardware domain is refused by what creates it.
                 let _ = HARDWARE.set(domain.clone());
             }
             // Under the lock, so that no setting of the clock passes it by.
             time::update_wall_clock(&domain);
-            domains.insert(at, Entry::Domain(domain));
+            let entry = Entry::Domain(domain);
+            domains.insert(at, entry.clone());
+            in_slot(entry.id(), |slot, _| slot.push(entry.clone()));
             Ok(())
         }
         _ => Err(domain),
@@ -80,7 +103,7 @@ pub fn insert(domain: Arc<Domain>) -> Result<(), Arc<Domain>> {
 
 /// Whether a number stands for nothing.
 pub fn is_free(id: DomId) -> bool {
-    position(&DOMAINS.lock(), id).is_err()
+    entry(id).is_none()
 }
 
 /// A number for a new domain: the next one that is free, so that numbers do not come again soon. The caller keeps
@@ -96,18 +119,18 @@ pub fn next_free() -> Option<DomId> {
 
 /// Domain number `id`.
 pub fn find(id: DomId) -> Option<Arc<Domain>> {
-    let domains = DOMAINS.lock();
-    match domains.get(position(&domains, id).ok()?)? {
-        Entry::Domain(domain) => Some(domain.clone()),
+    if let Some(domain) = hardware().filter(|domain| domain.id() == id) {
+        return Some(domain.clone());
+    }
+    match entry(id)? {
+        Entry::Domain(domain) => Some(domain),
         Entry::Remains { .. } => None,
     }
 }
 
 /// The account of domain number `id`, or of what remains of it.
 pub fn account(id: DomId) -> Option<Arc<DomainMemory>> {
-    let domains = DOMAINS.lock();
-    let at = position(&domains, id).ok()?;
-    Some(domains.get(at)?.memory().clone())
+    in_slot(id, |slot, at| Some(slot.get(at?)?.memory().clone()))?
 }
 
 /// What the lowest number from `first` on stands for.
@@ -142,11 +165,17 @@ pub fn retire(id: DomId) -> Option<Arc<Domain>> {
         return None;
     };
     let domain = domain.clone();
-    *entry = Entry::Remains {
+    let remains = Entry::Remains {
         id,
         handle: domain.handle(),
         memory: domain.memory.clone(),
     };
+    *entry = remains.clone();
+    in_slot(id, |slot, at| {
+        if let Some(entry) = at.and_then(|at| slot.get_mut(at)) {
+            *entry = remains;
+        }
+    });
     Some(domain)
 }
 
@@ -156,7 +185,13 @@ pub fn forget_remains() -> usize {
     let before = domains.len();
     domains.retain(|entry| match entry {
         Entry::Domain(_) => true,
-        Entry::Remains { memory, .. } => !memory.is_settled(),
+        Entry::Remains { id, memory, .. } => {
+            let stays = !memory.is_settled();
+            if !stays {
+                in_slot(*id, |slot, at| at.map(|at| slot.swap_remove(at)));
+            }
+            stays
+        }
     });
     before - domains.len()
 }

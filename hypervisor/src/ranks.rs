@@ -8,10 +8,12 @@ pub const VCPU_STATE: Rank = Rank::new(1, "vcpu state");
 pub const CREATION: Rank = Rank::new(4, "creation");
 /// How far a domain's destruction has come.
 pub const TEARDOWN: Rank = Rank::new(5, "teardown");
-/// The list of domains.
-pub const DOMAINS: Rank = Rank::new(10, "domains");
 /// CPUs that go and come.
-pub const HOTPLUG: Rank = Rank::new(9, "cpu hotplug");
+pub const HOTPLUG: Rank = Rank::new(8, "cpu hotplug");
+/// The list of domains.
+pub const DOMAINS: Rank = Rank::new(9, "domains");
+/// Domains by number.
+pub const DOMAIN_INDEX: Rank = Rank::new(10, "domain index");
 /// How a domain ended.
 pub const SHUTDOWN: Rank = Rank::new(11, "shutdown");
 /// What a domain's controller has set.

@@ -74,12 +74,13 @@ pub fn start(boot: &'static BootInfo) -> ! {
     time::init_cpu_timer();
     console::enable_interrupts(config);
     smp::start_others(&madt).unwrap_or_else(|error| stop(format_args!("{error}")));
-    watchdog::init();
 
     if let Err(error) = dom0::construct(boot, memory.modules) {
         stop(format_args!("{error}"));
     }
     time::refine();
+    // Not before: unpacking a kernel may take longer than the watchdog waits.
+    watchdog::init();
     let (Some(frame), Some(cpu)) = (GuestFrame::take(), Cpu::new(0)) else {
         stop(format_args!("the boot CPU's guest frame is taken"))
     };

@@ -1,5 +1,6 @@
 #!/bin/sh
 # CPUs go and come during a load: domain 0's virtual ones ROUNDS times each, and in between the machine's own.
+ROUNDS=${ROUNDS:-${FULL:+100}}
 ROUNDS=${ROUNDS:-10}
 failures=0
 fail() { echo "FAIL: $*"; failures=$((failures + 1)); }

@@ -26,11 +26,12 @@ const PACKAGES: &[&str] = &[
     "python3-minimal",
     "less",
     "strace",
+    "stress-ng",
 ];
 
 /// A writable image for one run, on top of the cached one; `name` is its own in this run.
 pub(crate) fn overlay(directory: &RunDirectory, name: &str) -> Result<PathBuf> {
-    let base = debian::cached("debian-root", build)?.join("root.ext4");
+    let base = debian::cached(&cache_name(), build)?.join("root.ext4");
     let overlay = directory.join(&format!("{name}.qcow2"));
     let program = find_program("qemu-img").context("there is no qemu-img: cargo xtask setup")?;
     run_quietly(
@@ -40,6 +41,17 @@ pub(crate) fn overlay(directory: &RunDirectory, name: &str) -> Result<PathBuf> {
             .arg(&overlay),
     )?;
     Ok(overlay)
+}
+
+/// The image's name in the cache, which follows from what is in it.
+fn cache_name() -> String {
+    let hash = PACKAGES
+        .iter()
+        .flat_map(|package| package.bytes().chain([b' ']))
+        .fold(0xcbf2_9ce4_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    format!("debian-root-{hash:08x}")
 }
 
 fn build(directory: &Path) -> Result<()> {

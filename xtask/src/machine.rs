@@ -45,7 +45,7 @@ pub(crate) struct MachineOptions {
     /// Network cards, each on a network of its own with the host
     #[arg(long, value_enum, default_value_t = Net::Both)]
     pub(crate) net: Net,
-    /// One virtual nanosecond is one instruction, on one CPU: figures that repeat
+    /// One virtual nanosecond is one instruction, all CPUs take turns on one host thread: figures that repeat
     #[arg(long)]
     pub(crate) icount: bool,
     /// More arguments of QEMU, split at spaces
@@ -93,10 +93,9 @@ pub(crate) fn qemu(
         "-vga",
         "std",
     ]);
-    let smp = if options.icount { 1 } else { options.smp };
     if options.icount {
         command.args(["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
-    } else if smp > 1 {
+    } else if options.smp > 1 {
         command.args(["-accel", "tcg,thread=multi"]);
     } else {
         command.args(["-accel", "tcg"]);
@@ -109,7 +108,7 @@ pub(crate) fn qemu(
         },
     ]);
     command.args(["-cpu", &options.cpu]);
-    command.args(["-smp", &smp.to_string()]);
+    command.args(["-smp", &options.smp.to_string()]);
     command.args(["-m", &options.memory.to_string()]);
     disks(&mut command, options, directory)?;
     network(&mut command, options.net);

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_domains;
+mod bench_processors;
 mod bench_scheduler;
 mod bench_store;
 mod check;
@@ -79,6 +80,8 @@ enum Task {
 enum Bench {
     /// Instructions from the loader to domain 0's /init
     Boot(bench::Options),
+    /// Instructions for a switch between domains, and for flushing translations on several CPUs
+    Processors(bench_processors::Options),
     /// Shares over time on a simulated machine, as a table and as pictures in target/bench
     Sched,
     /// Instructions for making, listing and ending domains
@@ -108,6 +111,7 @@ fn perform(task: Task) -> Result<i32> {
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
         Task::Check(options) => return check::command(&options),
         Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
+        Task::Bench(Bench::Processors(options)) => return bench_processors::run(&options),
         Task::Bench(Bench::Sched) => return bench_scheduler::run_all(),
         Task::Bench(Bench::Domains(options)) => return bench_domains::run(&options),
         Task::Bench(Bench::Store) => return bench_store::run(),

@@ -264,7 +264,7 @@ pub(crate) fn boot(
 }
 
 /// A kernel as domain 0, without initrd, with more options of the hypervisor.
-fn boot_with(
+pub(crate) fn boot_with(
     hypervisor: Option<&str>,
     kernel: &Path,
     arguments: &str,

@@ -9,6 +9,7 @@ mod host;
 mod iso;
 mod system;
 
+pub(crate) use guests::{boot_with as boot_guest, machine as small_machine};
 pub(crate) use system::dom0_options;
 
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ use crate::setup::{Need, setup};
 pub(crate) struct Options {
     /// Only tests with one of these in `group/name`; groups: host, harness, guests, bad-input, iso, system
     filter: Vec<String>,
-    /// Every combination of kernel, machine, CPU model and memory, not only each pair of them; fights of five minutes
+    /// Every combination of kernel, machine, CPU model and memory, not only each pair of them; the long version of tests that have one
     #[arg(long)]
     full: bool,
     /// Print the tests and run none

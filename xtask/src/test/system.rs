@@ -45,7 +45,10 @@ pub(crate) fn cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
     {
-        let listed = parse(line).with_context(|| format!("{}: {line}", path.display()))?;
+        let mut listed = parse(line).with_context(|| format!("{}: {line}", path.display()))?;
+        if full {
+            add_kernel_argument(&mut listed.flags, "FULL=1");
+        }
         for combination in combinations(&listed.how, full)? {
             cases.push(case(&listed, &combination, hypervisor)?);
         }
@@ -54,7 +57,7 @@ pub(crate) fn cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
 }
 
 fn parse(line: &str) -> Result<Listed> {
-    let mut words = line.split_whitespace().map(str::to_owned);
+    let mut words = words(line)?.into_iter();
     match (words.next(), words.next()) {
         (Some(script), Some(how)) => Ok(Listed {
             script,
@@ -65,12 +68,50 @@ fn parse(line: &str) -> Result<Listed> {
     }
 }
 
+/// Words separated by spaces; in single quotes a space is no end.
+fn words(line: &str) -> Result<Vec<String>> {
+    let mut words = Vec::new();
+    for (number, part) in line.split('\'').enumerate() {
+        match number % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    if line.matches('\'').count() % 2 == 1 {
+        bail!("a quote has no end");
+    }
+    Ok(words)
+}
+
+/// Linux puts an argument that it does not know into the first process's environment.
+fn add_kernel_argument(flags: &mut Vec<String>, argument: &str) {
+    let value = flags.iter().position(|flag| flag == "--kernel-args");
+    match value.and_then(|position| flags.get_mut(position + 1)) {
+        Some(value) => {
+            value.push(' ');
+            value.push_str(argument);
+        }
+        None => flags.extend(["--kernel-args".to_owned(), argument.to_owned()]),
+    }
+}
+
+/// What the flags say of the test, for its name.
+fn telling(flags: &[String]) -> Vec<&str> {
+    flags
+        .windows(2)
+        .filter(|pair| pair[0] == "--smp" || pair[0] == "--xen-args")
+        .map(|pair| pair[1].as_str())
+        .collect()
+}
+
 /// (option, value) of the dimensions.
 type Combination = Vec<(&'static str, &'static str)>;
 
 fn combinations(how: &str, full: bool) -> Result<Vec<Combination>> {
     let dimensions: &[(&str, &[&str])] = match how {
         "once" => &[],
+        "full" if !full => return Ok(Vec::new()),
+        "full" => &[],
         "kernels" => &[("--kernel", KERNELS)],
         "matrix" => &[
             ("--kernel", KERNELS),
@@ -78,7 +119,7 @@ fn combinations(how: &str, full: bool) -> Result<Vec<Combination>> {
             ("--cpu", CPUS),
             ("--memory", MEMORIES),
         ],
-        _ => bail!("expected once, kernels or matrix, not {how}"),
+        _ => bail!("expected once, full, kernels or matrix, not {how}"),
     };
     let sizes: Vec<usize> = dimensions.iter().map(|(_, values)| values.len()).collect();
     let chosen = if full || sizes.len() < 2 {
@@ -137,9 +178,13 @@ fn case(listed: &Listed, combination: &Combination, hypervisor: Option<&str>) ->
     options.script = options.script.map(|script| workspace::root().join(script));
     Ok(Case {
         group: "system",
-        name: [&[listed.script.trim_end_matches(".sh")], &values[..]]
-            .concat()
-            .join(" "),
+        name: [
+            &[listed.script.trim_end_matches(".sh")],
+            &values[..],
+            &telling(&listed.flags),
+        ]
+        .concat()
+        .join(" "),
         command,
         run: Box::new(move || run(&options)),
     })
@@ -209,7 +254,7 @@ fn run(options: &dom0::Options) -> Result<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::{cases, combinations, expectations};
+    use super::{add_kernel_argument, cases, combinations, expectations, parse, telling};
 
     #[test]
     fn a_script_says_what_it_expects() {
@@ -229,11 +274,39 @@ mod tests {
     }
 
     #[test]
+    fn a_line_has_quotes() {
+        let line = "s.sh once --smp 2 --xen-args 'a b'";
+        let listed = parse(line).unwrap();
+        assert_eq!(listed.flags, ["--smp", "2", "--xen-args", "a b"]);
+        assert_eq!(telling(&listed.flags), ["2", "a b"]);
+        let mut flags = listed.flags;
+        add_kernel_argument(&mut flags, "X=1");
+        add_kernel_argument(&mut flags, "Y=1");
+        assert_eq!(flags[4..], ["--kernel-args", "X=1 Y=1"]);
+        assert!(parse("s.sh once 'a").is_err());
+    }
+
+    #[test]
+    fn names_are_different() {
+        let mut names: Vec<String> = cases(true, None)
+            .unwrap()
+            .into_iter()
+            .map(|case| case.name)
+            .collect();
+        let count = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
     fn full_is_all() {
         assert_eq!(combinations("matrix", true).unwrap().len(), 36);
         assert!(combinations("matrix", false).unwrap().len() < 12);
         assert_eq!(combinations("kernels", false).unwrap().len(), 2);
         assert_eq!(combinations("once", false).unwrap(), [Vec::new()]);
+        assert!(combinations("full", false).unwrap().is_empty());
+        assert_eq!(combinations("full", true).unwrap().len(), 1);
         assert!(combinations("twice", false).is_err());
     }
 }
