@@ -62,7 +62,18 @@ impl Store {
     /// Forgets a connection.
     pub(crate) fn drop_connection(&mut self, id: ConnectionId) {
         self.clear(id);
-        self.connections.remove(&id);
+        self.remove_connection(id);
+    }
+
+    /// It loses its place among those that wait for a turn, too: another of its name would have two.
+    fn remove_connection(&mut self, id: ConnectionId) {
+        if self
+            .connections
+            .remove(&id)
+            .is_some_and(|connection| connection.queued)
+        {
+            self.turns.retain(|other| *other != id);
+        }
     }
 
     /// Serves a connection no longer.
@@ -76,9 +87,7 @@ impl Store {
         }
         self.clear(id);
         match id {
-            ConnectionId::Socket(_) => {
-                self.connections.remove(&id);
-            }
+            ConnectionId::Socket(_) => self.remove_connection(id),
             ConnectionId::Domain(domain) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.ignored = true;
