@@ -2,12 +2,12 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use guest_runtime::hypercalls::call;
-use guest_runtime::memory::{PAGE, Page, address_of, pte, update_va_mapping, write};
+use guest_runtime::grants::{grant_table, setup_table};
+use guest_runtime::memory::{PAGE, Page, pte, update_va_mapping, write};
 use guest_runtime::random::Random;
 use guest_runtime::traps::try_write;
+use guest_runtime::xen_abi::domid::DOMID_SELF;
 use guest_runtime::xen_abi::grant_table as op;
-use guest_runtime::xen_abi::{GuestHandle, hypercall as number};
 use guest_runtime::{check_eq, expect, expect_eq};
 
 use crate::Kind;
@@ -58,30 +58,9 @@ impl Mapping {
     }
 }
 
-fn grant_op<T>(operation: u32, argument: &mut T) -> i64 {
-    call(
-        number::GRANT_TABLE_OP,
-        &[u64::from(operation), address_of(argument), 1],
-    )
-}
-
-fn setup(frames: u32) -> (i16, [u64; 8]) {
-    let mut list = [0_u64; 8];
-    let mut setup = op::SetupTable {
-        dom: 0x7ff0,
-        _hole0: [0; 2],
-        nr_frames: frames,
-        status: 1,
-        _hole1: [0; 6],
-        frame_list: GuestHandle::new(address_of(&mut list[0])),
-    };
-    check_eq!(grant_op(op::SETUP_TABLE, &mut setup), 0);
-    (setup.status, list)
-}
-
 /// Maps the first frame of the grant table.
 pub(crate) fn init() {
-    let (status, frames) = setup(1);
+    let (status, frames) = setup_table(DOMID_SELF, 1);
     check_eq!(status, 0);
     let page = Page::take();
     check_eq!(
@@ -139,7 +118,7 @@ fn map(random: &mut Random) -> bool {
         handle: 0,
         dev_bus_addr: 0,
     };
-    let result = grant_op(op::MAP_GRANT_REF, &mut map);
+    let result = grant_table(op::MAP_GRANT_REF, &mut map);
     let is_mapped = result == 0 && map.status == 0;
     slot.address.store(map.host_addr, Ordering::Relaxed);
     slot.flags.store(flags, Ordering::Relaxed);
@@ -178,7 +157,7 @@ fn unmap_slot(slot: &Mapping) -> bool {
         status: 1,
         _hole0: [0; 2],
     };
-    let is_done = grant_op(op::UNMAP_GRANT_REF, &mut unmap) == 0 && unmap.status == 0;
+    let is_done = grant_table(op::UNMAP_GRANT_REF, &mut unmap) == 0 && unmap.status == 0;
     if is_done {
         let _ = slot
             .handle
@@ -206,7 +185,7 @@ fn unmap_and_replace(random: &mut Random) -> bool {
         status: 1,
         _hole0: [0; 2],
     };
-    let is_done = grant_op(op::UNMAP_AND_REPLACE, &mut unmap) == 0 && unmap.status == 0;
+    let is_done = grant_table(op::UNMAP_AND_REPLACE, &mut unmap) == 0 && unmap.status == 0;
     if is_done {
         let _ = slot
             .handle
@@ -244,7 +223,7 @@ fn copy(random: &mut Random) -> bool {
         status: 1,
         _hole0: [0; 2],
     };
-    grant_op(op::COPY, &mut copy) == 0 && copy.status == 0
+    grant_table(op::COPY, &mut copy) == 0 && copy.status == 0
 }
 
 fn swap(random: &mut Random) -> bool {
@@ -254,12 +233,12 @@ fn swap(random: &mut Random) -> bool {
         status: 1,
         _hole0: [0; 2],
     };
-    grant_op(op::SWAP_GRANT_REF, &mut swap) == 0 && swap.status == 0
+    grant_table(op::SWAP_GRANT_REF, &mut swap) == 0 && swap.status == 0
 }
 
 fn grow(random: &mut Random) -> bool {
     let frames = 1 + random.below(6) as u32;
-    let (status, _) = setup(frames);
+    let (status, _) = setup_table(DOMID_SELF, frames);
     FRAMES.fetch_max(frames, Ordering::Relaxed);
     status == 0
 }
@@ -272,7 +251,7 @@ fn unmap_parts(handle: u32, host_addr: u64, dev_bus_addr: u64) -> i16 {
         status: 1,
         _hole0: [0; 2],
     };
-    check_eq!(grant_op(op::UNMAP_GRANT_REF, &mut unmap), 0);
+    check_eq!(grant_table(op::UNMAP_GRANT_REF, &mut unmap), 0);
     unmap.status
 }
 
@@ -303,7 +282,7 @@ pub(crate) fn release() {
     for reference in FIRST..FIRST + GRANTS {
         write(place(reference as u32), 0_u64);
     }
-    expect_eq!(setup(FRAMES.load(Ordering::Relaxed)).0, 0);
+    expect_eq!(setup_table(DOMID_SELF, FRAMES.load(Ordering::Relaxed)).0, 0);
 }
 
 /// Frames that may have been granted.

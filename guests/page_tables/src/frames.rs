@@ -1,9 +1,8 @@
 //! Frames that are not the guest's: free ones, the hypervisor's, devices'.
 
+use guest_runtime::grants::setup_table;
 use guest_runtime::memory::{self, Page, mmu_update, pte, update_va_mapping};
-use guest_runtime::xen_abi::GuestHandle;
 use guest_runtime::xen_abi::domid::DOMID_SELF;
-use guest_runtime::xen_abi::grant_table::{SETUP_TABLE, SetupTable};
 use guest_runtime::xen_abi::hypercall as number;
 use guest_runtime::xen_abi::memory::MACHINE_MEMORY_MAP;
 use guest_runtime::xen_abi::start_info::StartInfo;
@@ -29,23 +28,9 @@ const RAM: u32 = 1;
 
 /// Frames that the hypervisor shares with the guest for writing: its shared info and the start of its grant table.
 fn shared_frames(info: &StartInfo) -> [u64; 2] {
-    let mut grants = 0;
-    let mut setup = SetupTable {
-        dom: DOMID_SELF,
-        _hole0: [0; 2],
-        nr_frames: 1,
-        status: 1,
-        _hole1: [0; 6],
-        frame_list: GuestHandle::new((&raw mut grants).expose_provenance() as u64),
-    };
-    let operation = u64::from(SETUP_TABLE);
-    let argument = (&raw mut setup).expose_provenance() as u64;
-    expect_eq!(
-        hypercalls::call(number::GRANT_TABLE_OP, &[operation, argument, 1]),
-        0
-    );
-    expect_eq!(setup.status, 0);
-    [info.shared_info / memory::PAGE, grants]
+    let (status, grants) = setup_table(DOMID_SELF, 1);
+    expect_eq!(status, 0);
+    [info.shared_info / memory::PAGE, grants[0]]
 }
 
 pub(crate) fn run(info: &StartInfo) {

@@ -10,6 +10,7 @@
 
 pub mod console;
 pub mod event_channels;
+pub mod grants;
 pub mod hypercalls;
 pub mod memory;
 pub mod random;

@@ -1,9 +1,9 @@
 //! Other domains' frames, by every call that takes a frame's number.
 
+use guest_runtime::grants::setup_table;
 use guest_runtime::memory::{self, Page};
 use guest_runtime::xen_abi::domid::{DOMID_IO, DOMID_SELF, DOMID_XEN};
 use guest_runtime::xen_abi::errno::Errno;
-use guest_runtime::xen_abi::grant_table as grants;
 use guest_runtime::xen_abi::memory::MemoryReservation;
 use guest_runtime::xen_abi::mmu::{
     MMUEXT_NEW_BASEPTR, MMUEXT_PIN_L1_TABLE, MMUEXT_PIN_L4_TABLE, MmuUpdate,
@@ -129,21 +129,9 @@ fn other_domains(page: Page) {
 
 /// The first frame of this domain's grant table.
 fn own_grant_frame() -> u64 {
-    let mut list = [0u64; 1];
-    let mut setup = grants::SetupTable {
-        dom: DOMID_SELF,
-        nr_frames: 1,
-        frame_list: guest_runtime::xen_abi::GuestHandle::new((&raw mut list) as u64),
-        // SAFETY: a structure of numbers.
-        ..unsafe { core::mem::zeroed() }
-    };
-    let at = (&raw mut setup) as u64;
-    let result = call(
-        number::GRANT_TABLE_OP,
-        &[u64::from(grants::SETUP_TABLE), at, 1],
-    );
-    expect!(result == 0 && setup.status == 0);
-    list[0]
+    let (status, frames) = setup_table(DOMID_SELF, 1);
+    expect_eq!(status, 0);
+    frames[0]
 }
 
 /// Goes through the machine's frames.

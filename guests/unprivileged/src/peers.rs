@@ -1,5 +1,6 @@
 //! Other domains' grants and event channels.
 
+use guest_runtime::grants::{grant_table, setup_table};
 use guest_runtime::xen_abi::domid::DOMID_SELF;
 use guest_runtime::xen_abi::event_channel as events;
 use guest_runtime::xen_abi::grant_table as grants;
@@ -19,11 +20,7 @@ fn grants_of_others() {
                 // SAFETY: a structure of numbers.
                 ..unsafe { core::mem::zeroed() }
             };
-            let at = (&raw mut map) as u64;
-            let result = call(
-                number::GRANT_TABLE_OP,
-                &[u64::from(grants::MAP_GRANT_REF), at, 1],
-            );
+            let result = grant_table(grants::MAP_GRANT_REF, &mut map);
             expect!(result == 0 && map.status < 0);
             tried += 1;
         }
@@ -38,28 +35,12 @@ fn grants_of_others() {
             // SAFETY: a structure of numbers.
             ..unsafe { core::mem::zeroed() }
         };
-        let at = (&raw mut unmap) as u64;
-        let result = call(
-            number::GRANT_TABLE_OP,
-            &[u64::from(grants::UNMAP_GRANT_REF), at, 1],
-        );
+        let result = grant_table(grants::UNMAP_GRANT_REF, &mut unmap);
         expect!(result == 0 && unmap.status < 0);
     }
     // Others' tables.
-    let mut list = [0u64; 1];
-    let mut setup = grants::SetupTable {
-        dom: 0,
-        nr_frames: 1,
-        frame_list: guest_runtime::xen_abi::GuestHandle::new((&raw mut list) as u64),
-        // SAFETY: a structure of numbers.
-        ..unsafe { core::mem::zeroed() }
-    };
-    let at = (&raw mut setup) as u64;
-    let result = call(
-        number::GRANT_TABLE_OP,
-        &[u64::from(grants::SETUP_TABLE), at, 1],
-    );
-    expect!(result == 0 && setup.status < 0);
+    let (status, _) = setup_table(0, 1);
+    expect!(status < 0);
     println!("{tried} grants of others are out of reach");
 }
 
