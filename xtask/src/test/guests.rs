@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::{Case, Verdict};
 use crate::dom0::Hypervisor;
 use crate::machine::{self, Boot, Chipset, MachineOptions, Net};
-use crate::session::{self, End, Plan};
+use crate::session::{self, End, Outcome, Plan};
 use crate::workspace::RunDirectory;
 use crate::{debian, image};
 
@@ -250,7 +250,19 @@ fn run(run: &Run, hypervisor: Option<&str>) -> Result<Verdict> {
     if ended_well && outcome.console.contains("GUEST PASS") {
         return Ok(Verdict::passed(&outcome));
     }
-    Ok(Verdict::failed("the guest did not pass", &outcome))
+    Ok(Verdict::failed(&reason(&outcome), &outcome))
+}
+
+/// What a guest that did not pass said of it, wherever on its console: what follows may be long.
+fn reason(outcome: &Outcome) -> String {
+    let failures = outcome
+        .console
+        .lines()
+        .filter(|line| line.starts_with("not so at") || line.starts_with("check failed at"))
+        .take(10);
+    let mut reason = vec!["the guest did not pass"];
+    reason.extend(failures);
+    reason.join("\n")
 }
 
 /// A kernel as domain 0, without initrd.
