@@ -84,15 +84,28 @@ pub(crate) fn window(random: &mut Random) -> Page {
     }
 }
 
+/// The frame of the initial table of a level that translates the address of the top one.
+fn initial_table(level: u32) -> u64 {
+    if level == 4 {
+        return memory::mfn_of(memory::root() / memory::PAGE);
+    }
+    memory::entry_of(memory::root(), level + 1)
+        .map_or(0, |entry| (entry.value & pte::ADDRESS) / memory::PAGE)
+}
+
+/// All frames that [`frame`] may name, but for those that come and go.
+pub(crate) fn frames() -> impl Iterator<Item = u64> {
+    let own = pages().chain(windows()).map(Page::mfn);
+    own.chain((1..=4).map(initial_table))
+}
+
 /// A machine frame: mostly of the arena, sometimes one that comes and goes, or a page table in use.
 pub(crate) fn frame(random: &mut Random) -> u64 {
     match random.below(16) {
         0 => crate::memory::frame(random),
         1 => window(random).mfn(),
-        2 => memory::mfn_of(memory::root() / memory::PAGE),
-        // A table of the initial tables, of level 3 to 1.
-        3 => memory::entry_of(memory::root(), 4 - random.below(3) as u32)
-            .map_or(0, |entry| (entry.value & pte::ADDRESS) / memory::PAGE),
+        2 => initial_table(4),
+        3 => initial_table(1 + random.below(3) as u32),
         _ => page(random).mfn(),
     }
 }

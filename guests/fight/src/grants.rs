@@ -287,8 +287,7 @@ pub(crate) fn release() {
 
 /// Frames that may have been granted.
 fn candidates() -> impl Iterator<Item = u64> {
-    let own = crate::arena::pages().chain(crate::arena::windows());
-    own.map(Page::mfn)
+    crate::arena::frames()
         .chain(crate::memory::frames())
         .chain(crate::memory::gone())
         .filter(|frame| *frame != 0)
