@@ -7,7 +7,7 @@ run:      | toolchain ; $(XTASK) run
 test:     | toolchain ; $(XTASK) test
 check:    | toolchain ; $(XTASK) check
 iso:      | toolchain ; $(XTASK) iso
-bench:    | toolchain ; $(XTASK) bench boot
+bench:    | toolchain ; $(XTASK) bench $(if $(QUICK),--quick)
 install:  | toolchain ; $(XTASK) install "$(DESTDIR)"
 clean:                ; cargo clean
 

@@ -108,6 +108,11 @@ pub(crate) fn build_tools() -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
+/// Builds the programs of `bench/`, which domain 0 runs where something is measured.
+pub(crate) fn build_benches() -> Result<Vec<PathBuf>> {
+    build_programs("bench", TOOLS_TARGET)
+}
+
 /// Builds the test guests, the binaries of the crates under `guests/`; gives their images.
 pub(crate) fn build_guests() -> Result<Vec<PathBuf>> {
     build_programs("guests", HYPERVISOR_TARGET)

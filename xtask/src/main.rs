@@ -3,10 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod bench_domains;
-mod bench_processors;
-mod bench_scheduler;
-mod bench_store;
 mod check;
 mod command;
 mod cpio;
@@ -65,29 +61,14 @@ enum Task {
     Test(test::Options),
     /// Check format, lints, layers, the unsafe ring, sizes, documents, ABI layouts, registers
     Check(check::Options),
-    /// Measure, side by side with Debian's Xen
-    #[command(subcommand)]
-    Bench(Bench),
+    /// Measure, side by side with the bare machine and Debian's Xen
+    Bench(bench::Options),
     /// Install the image and the tools below DESTDIR
     Install {
         /// Empty: this machine itself
         #[arg(default_value = "")]
         destdir: String,
     },
-}
-
-#[derive(Subcommand)]
-enum Bench {
-    /// Instructions from the loader to domain 0's /init
-    Boot(bench::Options),
-    /// Instructions for a switch between domains, and for flushing translations on several CPUs
-    Processors(bench_processors::Options),
-    /// Shares over time on a simulated machine, as a table and as pictures in target/bench
-    Sched,
-    /// Instructions for making, listing and ending domains
-    Domains(bench_domains::Options),
-    /// Instructions for operations of the store, with our daemon and with Debian's two
-    Store,
 }
 
 fn main() -> ExitCode {
@@ -110,11 +91,7 @@ fn perform(task: Task) -> Result<i32> {
         }
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
         Task::Check(options) => return check::command(&options),
-        Task::Bench(Bench::Boot(options)) => return bench::boot(&options),
-        Task::Bench(Bench::Processors(options)) => return bench_processors::run(&options),
-        Task::Bench(Bench::Sched) => return bench_scheduler::run_all(),
-        Task::Bench(Bench::Domains(options)) => return bench_domains::run(&options),
-        Task::Bench(Bench::Store) => return bench_store::run(),
+        Task::Bench(options) => return bench::command(&options),
         Task::Install { destdir } => {
             for path in install::install(&destdir)? {
                 println!("installed {}", path.display());

@@ -14,6 +14,7 @@ const TIERS: &[(&str, u32, u32)] = &[
     // Programs, which take the interface and the logic.
     ("tools/", 5, 1),
     ("guests/", 5, 1),
+    ("bench/", 5, 1),
     ("xtask/", 5, 1),
     // Programs that test, with the tools' crates.
     ("tests/", 6, 5),

@@ -26,7 +26,7 @@ use crate::setup::{Need, setup};
 /// The options of `cargo xtask test`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Only tests with one of these in `group/name`; groups: host, harness, guests, bad-input, iso, system
+    /// Only tests with one of these in `group/name`; groups: host, harness, guests, bad-input, bench, iso, system
     filter: Vec<String>,
     /// Every combination of kernel, machine, CPU model and memory, not only each pair of them; the long version of tests that have one
     #[arg(long)]
@@ -109,6 +109,7 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     cases.extend(guests::cases(options.full, options.hypervisor.as_deref())?);
     cases.extend(harness::cases());
     cases.extend(iso::cases());
+    cases.push(budgets());
     cases.extend(system::cases(options.full, options.hypervisor.as_deref())?);
     cases.retain(|case| selected(&format!("{}/{}", case.group, case.name)));
     if options.list {
@@ -137,6 +138,23 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     println!("in {} s", start.elapsed().as_secs());
     println!("{} passed, {} failed", count.passed, count.failed);
     Ok(i32::from(count.failed > 0 || count.passed == 0))
+}
+
+/// What programs cost in domain 0 is within bench/budgets.toml.
+fn budgets() -> Case {
+    Case {
+        group: "bench",
+        name: "programs".to_owned(),
+        command: "cargo xtask bench --quick".to_owned(),
+        run: Box::new(|| {
+            let (report, status) = crate::bench::quick()?;
+            Ok(if status == 0 {
+                Verdict::Passed(String::new(), report)
+            } else {
+                Verdict::Failed(report)
+            })
+        }),
+    }
 }
 
 fn run_all(cases: Vec<Case>, options: &Options) -> Count {

@@ -11,11 +11,22 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::Measured;
+use super::report::{Row, Table};
 use crate::command::run_quietly;
 use crate::dom0;
-use crate::setup::{Need, setup};
 use crate::test::dom0_options;
 use crate::workspace::{self, RunDirectory};
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            many: 0,
+            only: None,
+            daemons: "debian".to_owned(),
+        }
+    }
+}
 
 /// The options of `cargo xtask bench domains`.
 #[derive(Args, Clone, Debug)]
@@ -68,9 +79,8 @@ const FIGURES: &[(&str, &str, Option<u64>)] = &[
     ("destroy_16_of_many", "destroy of it", Some(6)),
 ];
 
-/// Runs the bench and prints the table.
-pub(crate) fn run(options: &Options) -> Result<i32> {
-    setup(Need::Test)?;
+/// Runs the bench.
+pub(crate) fn run(options: &Options) -> Result<Measured> {
     let mut results = Vec::new();
     for &(name, hypervisor, command) in CANDIDATES {
         if options.only.as_deref().is_none_or(|only| only == name) {
@@ -79,31 +89,27 @@ pub(crate) fn run(options: &Options) -> Result<i32> {
             results.push((name, figures));
         }
     }
-    print!("{:<42}", "millions of instructions");
-    for (name, _) in &results {
-        print!("{name:>12}");
-    }
-    println!("{:>12}", "at most");
-    for (figure, about, most) in FIGURES {
-        if results
-            .iter()
-            .all(|(_, figures)| !figures.contains_key(*figure))
-        {
-            continue;
-        }
-        print!("{about:<42}");
-        for (_, figures) in &results {
-            match figures.get(*figure) {
-                Some(count) => print!("{:>12.1}", *count as f64 / 1e6),
-                None => print!("{:>12}", "-"),
-            }
-        }
-        println!(
-            "{:>12}",
-            most.map_or(String::new(), |most| most.to_string())
-        );
-    }
-    Ok(0)
+    let rows = FIGURES
+        .iter()
+        .map(|&(figure, about, most)| Row {
+            name: figure.to_owned(),
+            about: about.to_owned(),
+            values: results
+                .iter()
+                .map(|(_, figures)| figures.get(figure).map(|count| *count as f64 / 1e6))
+                .collect(),
+            goal: most.map(|most| most as f64),
+        })
+        .filter(|row| row.values.iter().any(Option::is_some))
+        .collect();
+    let table = Table {
+        name: "domains".to_owned(),
+        title: "Making, listing and ending domains".to_owned(),
+        unit: "millions of instructions".to_owned(),
+        columns: results.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        rows,
+    };
+    Ok((vec![table], 0))
 }
 
 fn measure(

@@ -6,17 +6,17 @@
 
 use anyhow::{Result, bail};
 
+use super::Measured;
+use super::report::{Row, Table};
 use crate::dom0;
-use crate::setup::{Need, setup};
 use crate::test::dom0_options;
 use crate::workspace::{self, RunDirectory};
 
 /// A daemon, and what each operation took, in thousands.
 type Column = (String, Vec<(String, f64)>);
 
-/// Runs the bench and prints the table; fails if one of Debian's is better at anything.
-pub(crate) fn run() -> Result<i32> {
-    setup(Need::Test)?;
+/// Runs the bench; the status is not 0 if one of Debian's is better at anything.
+pub(crate) fn run() -> Result<Measured> {
     let directory = RunDirectory::new()?;
     let script = workspace::root().join("bench/store.sh");
     let mut words: Vec<String> = "--hypervisor debian-xen --rootfs debian --icount \
@@ -31,34 +31,42 @@ pub(crate) fn run() -> Result<i32> {
     if dom0::exit_status(&outcome) != 0 || columns.len() != 3 {
         bail!("{text}\n{}", outcome.console_tail(30));
     }
-    Ok(i32::from(print(&columns)))
+    Ok(table(&columns))
 }
 
-/// Prints the table; gives whether the first column is worse than another anywhere.
-fn print(columns: &[Column]) -> bool {
+/// The table, and whether the first column is worse than another anywhere.
+fn table(columns: &[Column]) -> Measured {
+    let operations = columns.first().map_or(&[][..], |(_, ours)| ours.as_slice());
     let mut worse = false;
-    print!("{:<28}", "thousands of instructions");
-    for (name, _) in columns {
-        print!("{name:>10}");
+    let mut rows = Vec::new();
+    for (operation, mine) in operations {
+        let values: Vec<Option<f64>> = columns
+            .iter()
+            .map(|(_, figures)| {
+                figures
+                    .iter()
+                    .find(|(name, _)| name == operation)
+                    .map(|found| found.1)
+            })
+            .collect();
+        worse |= values.iter().flatten().any(|figure| figure < mine);
+        rows.push(Row {
+            name: operation.replace(' ', "_"),
+            about: operation.clone(),
+            values,
+            goal: None,
+        });
     }
-    println!();
-    let Some((_, ours)) = columns.first() else {
-        return true;
+    let table = Table {
+        name: "store".to_owned(),
+        title:
+            "Operations of the store on Debian's Xen: our daemon, Debian's in C, Debian's in OCaml"
+                .to_owned(),
+        unit: "thousands of instructions".to_owned(),
+        columns: columns.iter().map(|(name, _)| name.clone()).collect(),
+        rows,
     };
-    for (operation, mine) in ours {
-        print!("{operation:<28}");
-        for (_, figures) in columns {
-            match figures.iter().find(|(name, _)| name == operation) {
-                Some((_, figure)) => {
-                    worse |= figure < mine;
-                    print!("{figure:>10.1}");
-                }
-                None => print!("{:>10}", "-"),
-            }
-        }
-        println!();
-    }
-    worse
+    (vec![table], i32::from(worse))
 }
 
 /// Reads lines such as `read 1    : avg: 67048 ns (…)` below `DAEMON name`.
@@ -83,7 +91,7 @@ fn columns(text: &str) -> Vec<Column> {
 
 #[cfg(test)]
 mod tests {
-    use super::columns;
+    use super::{columns, table};
 
     #[test]
     fn lines_of_the_test_program_are_read() {
@@ -92,5 +100,8 @@ mod tests {
         let read = columns(text);
         assert_eq!(read[0].1, [("read 1".to_owned(), 67.048)]);
         assert_eq!(read[1], ("C".to_owned(), Vec::new()));
+        assert_eq!(table(&read).1, 0);
+        let better = columns("DAEMON ours\nread: avg: 2 ns (x)\nDAEMON C\nread: avg: 1 ns (x)\n");
+        assert_eq!(table(&better).1, 1);
     }
 }

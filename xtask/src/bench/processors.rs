@@ -12,11 +12,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::report::{Row, Table};
+use super::{CPU, Measured};
 use crate::dom0;
 use crate::image;
 use crate::machine::{self, MachineOptions};
 use crate::session::{self, Plan};
-use crate::setup::{Need, setup};
 use crate::test::{boot_guest, dom0_options, small_machine};
 use crate::workspace::{self, RunDirectory};
 
@@ -31,20 +32,25 @@ pub(crate) struct Options {
     only: Option<String>,
 }
 
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            cpus: 4,
+            only: None,
+        }
+    }
+}
+
 /// (name, hypervisor, the command that makes domains)
 const CANDIDATES: &[(&str, Option<&str>, &str)] = &[
     ("debian-xen", Some("debian-xen"), "/usr/sbin/xl"),
     ("xenolith", None, "/usr/local/bin/xl"),
 ];
 
-/// `max` stops Debian's Xen under icount; with `monitor` an idle domain 0 stops it.
-const CPU: &str = "EPYC,-svm,-monitor";
-
 type Figures = HashMap<String, u64>;
 
-/// Runs the bench and prints the table.
-pub(crate) fn run(options: &Options) -> Result<i32> {
-    setup(Need::Test)?;
+/// Runs the bench.
+pub(crate) fn run(options: &Options) -> Result<Measured> {
     let mut results = Vec::new();
     for &(name, hypervisor, command) in CANDIDATES {
         if options.only.as_deref().is_none_or(|only| only == name) {
@@ -54,22 +60,26 @@ pub(crate) fn run(options: &Options) -> Result<i32> {
             results.push((name, figures));
         }
     }
-    print!("{:<56}", "instructions");
-    for (name, _) in &results {
-        print!("{name:>12}");
-    }
-    println!();
-    for (figure, about) in rows(options.cpus) {
-        print!("{about:<56}");
-        for (_, figures) in &results {
-            match figures.get(&figure) {
-                Some(count) => print!("{count:>12}"),
-                None => print!("{:>12}", "-"),
-            }
-        }
-        println!();
-    }
-    Ok(0)
+    let rows = rows(options.cpus)
+        .into_iter()
+        .map(|(figure, about)| Row {
+            values: results
+                .iter()
+                .map(|(_, figures)| figures.get(&figure).map(|count| *count as f64))
+                .collect(),
+            name: figure,
+            about,
+            goal: None,
+        })
+        .collect();
+    let table = Table {
+        name: "processors".to_owned(),
+        title: format!("Switches between domains, and flushes, {CPU}"),
+        unit: "instructions, of all CPUs together".to_owned(),
+        columns: results.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        rows,
+    };
+    Ok((vec![table], 0))
 }
 
 /// (figure, what it is)

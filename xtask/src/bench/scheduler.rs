@@ -3,7 +3,7 @@
 //!
 //! The simulation counts what vCPUs run, and takes time for interrupts and switches; it knows nothing of caches.
 
-#[path = "../../logic/scheduler/tests/simulator/mod.rs"]
+#[path = "../../../logic/scheduler/tests/simulator/mod.rs"]
 mod simulator;
 
 use std::fmt::Write;
