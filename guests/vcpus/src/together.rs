@@ -80,7 +80,9 @@ pub(crate) fn translations(count: u32) {
     // Which vCPUs to flush, as a mask; more than 64 of them need more words.
     let mut mask = [u64::MAX; 2];
     let mask_at = mask.as_mut_ptr().expose_provenance() as u64;
-    for turn in 0..24_u64 {
+    // In each turn every vCPU has to run. Each kind of flush comes once at least.
+    let turns: u64 = if count <= 32 { 24 } else { 6 };
+    for turn in 0..turns {
         let which = (turn + 1) % 2;
         let entry = frames[which as usize].maddr() | pte::PAGE_RO;
         let plain = |flags: u64| call(number::UPDATE_VA_MAPPING, &[window.address, entry, flags]);
