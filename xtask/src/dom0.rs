@@ -22,6 +22,9 @@ use crate::{debian, debian_guest, debian_root, host_server, image};
 pub(crate) const STATUS_TIMEOUT: i32 = 124;
 pub(crate) const STATUS_NO_END: i32 = 125;
 
+/// The hypervisor that is Xenolith with the checks of debug builds.
+pub(crate) const CHECKED: &str = "checked";
+
 /// Domain 0's userland.
 #[derive(Clone, Copy, Debug, ValueEnum, PartialEq, Eq)]
 pub(crate) enum Rootfs {
@@ -83,7 +86,8 @@ pub(crate) struct Options {
     /// Without a script: make two Debian domains before the shell (`cargo xtask run` does)
     #[arg(long, requires_all = ["guest", "guest_disks"])]
     pub(crate) two_domains: bool,
-    /// A multiboot image; `debian-xen`; or `none` for the bare machine [default: the built Xenolith]
+    /// A multiboot image; `debian-xen`; `none` for the bare machine; or `checked` for Xenolith with the checks of debug
+    /// builds [default: the built Xenolith]
     #[arg(long, value_name = "PATH")]
     pub(crate) hypervisor: Option<String>,
     /// A kernel image, or a series of Debian's kernels: 6.1, 6.12
@@ -200,6 +204,10 @@ impl Hypervisor {
             None => Hypervisor::Image {
                 path: image::build()?.multiboot,
                 name: format!("xenolith {VERSION}"),
+            },
+            Some(CHECKED) => Hypervisor::Image {
+                path: image::build_checked()?.multiboot,
+                name: format!("xenolith {VERSION}, checked"),
             },
             Some("none") => Hypervisor::Bare,
             Some("debian-xen") => Hypervisor::Image {

@@ -25,11 +25,22 @@ pub(crate) struct Image {
 
 /// Builds the image.
 pub(crate) fn build() -> Result<Image> {
+    build_profile("release", "xenolith")
+}
+
+/// Builds the image with the checks of debug builds.
+pub(crate) fn build_checked() -> Result<Image> {
+    build_profile("checked", "xenolith-checked")
+}
+
+/// Builds the image; `name` is that of its multiboot form.
+fn build_profile(profile: &str, name: &str) -> Result<Image> {
     // Its warnings are `cargo xtask check`'s matter.
     run_quietly(cargo().args([
         "build",
         "--quiet",
-        "--release",
+        "--profile",
+        profile,
         "--package",
         "xenolith",
         "--target",
@@ -37,12 +48,13 @@ pub(crate) fn build() -> Result<Image> {
     ]))?;
     let linked = workspace::cargo_target()
         .join(HYPERVISOR_TARGET)
-        .join("release/xenolith");
+        .join(profile)
+        .join("xenolith");
     let directory = workspace::cargo_target().join("image");
     fs::create_dir_all(&directory)?;
     let content = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
     let content = symbols::fill(content).context("the symbol table of the image")?;
-    let multiboot = directory.join("xenolith");
+    let multiboot = directory.join(name);
     let container = Container::from_elf64(&content)
         .and_then(|container| container.write())
         .context("the ELF32 container of the image")?;

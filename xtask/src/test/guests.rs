@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::{Case, Verdict};
-use crate::dom0::Hypervisor;
+use crate::dom0::{CHECKED, Hypervisor};
 use crate::machine::{self, Boot, Chipset, MachineOptions, Net};
 use crate::session::{self, End, Outcome, Plan};
 use crate::workspace::RunDirectory;
@@ -101,16 +101,19 @@ const COUNTING_CPU: &str = "EPYC,-svm,-monitor";
 
 fn own_cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
+    let is_ours = hypervisor.is_none_or(|name| name == CHECKED);
     for program in image::guest_names()? {
         let name = program.trim_start_matches("guest_").to_owned();
         let is_start_info = program.starts_with("guest_start_info");
         let run = Run {
             cpu: "max",
-            arguments: match hypervisor {
-                _ if is_start_info => START_INFO_ARGUMENTS.to_owned(),
+            arguments: if is_start_info {
+                START_INFO_ARGUMENTS.to_owned()
+            } else if is_ours {
+                String::new()
+            } else {
                 // Xen itself does not outlive all that Xenolith has to.
-                Some(_) => "careful=1".to_owned(),
-                None => String::new(),
+                "careful=1".to_owned()
             },
             has_initrd: false,
             icount: false,
@@ -150,7 +153,7 @@ fn own_cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
                     vcpus: vcpus + 1,
                     cpus,
                     arguments: format!("{} seconds={seconds}", run.arguments),
-                    is_audited: hypervisor.is_none(),
+                    is_audited: is_ours,
                     ..run.clone()
                 };
                 let name = format!("{name} {vcpus} on {cpus}");
