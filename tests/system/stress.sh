@@ -17,7 +17,7 @@ stress-ng --cpu "$cpus" --vm 2 --vm-bytes 64M --fork 2 --switch 2 --mmap 2 --mma
 load=$!
 start=$(cut -d. -f1 /proc/uptime)
 # Workers of stress-ng read what caches CPUs have when they begin. If a CPU goes just then they crash: on an error of read()
-# (ENODEV is 19) it puts a zero 19 bytes before its buffer, into a pointer.
+# (ENODEV is 19) it puts a zero 19 bytes before its buffer, into a pointer. On the bare machine they do the same.
 sleep 10
 round=0
 while [ $round -lt "$hotplugs" ]; do

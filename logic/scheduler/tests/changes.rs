@@ -1,9 +1,11 @@
 //! CPUs, vCPUs, affinities and pools change while everything runs: nothing is lost, nothing runs where it may not.
 
+mod cases;
 mod simulator;
 
 use std::sync::Arc;
 
+use cases::cases;
 use proptest::prelude::*;
 use scheduler::{Affinity, CpuMask, DEFAULT_POOL, Kind, PoolError, Share};
 use simulator::{Behaviour, Machine, Random, Settings};
@@ -42,7 +44,7 @@ fn some_cpus(random: &mut Random, cpus: usize) -> CpuMask {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(40))]
 
     /// Everything at once, on a machine whose CPUs stop now and then, and where locks are mostly taken by others.
     #[test]

@@ -1,9 +1,11 @@
 //! Shares follow weights, caps hold, nobody starves, no CPU idles for nothing: on simulated machines.
 
+mod cases;
 mod simulator;
 
 use std::sync::Arc;
 
+use cases::cases;
 use proptest::prelude::*;
 use scheduler::{Affinity, Share};
 use simulator::{Behaviour, Machine, Settings};
@@ -57,14 +59,6 @@ fn check_shares(machine: &Machine, weights: &[u32], cpus: usize) -> Result<(), T
         );
     }
     Ok(())
-}
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
 }
 
 proptest! {

@@ -84,15 +84,8 @@ struct Run {
 }
 
 /// Numbers of vCPUs and CPUs for guests that use several.
-const VCPUS_AND_CPUS: [(u32, u32); 7] = [
-    (1, 1),
-    (4, 1),
-    (4, 4),
-    (4, 2),
-    (32, 2),
-    (128, 2),
-    (128, 4),
-];
+const VCPUS_AND_CPUS: [(u32, u32); 7] =
+    [(1, 1), (4, 1), (4, 4), (4, 2), (32, 2), (128, 2), (128, 4)];
 /// With more vCPUs than this, instructions are counted in place of time: on a busy host, what a CPU loses by not running
 /// is waited for by each vCPU.
 const MOST_BY_TIME: u32 = 32;

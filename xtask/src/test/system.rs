@@ -110,16 +110,16 @@ type Combination = Vec<(&'static str, &'static str)>;
 fn combinations(how: &str, full: bool) -> Result<Vec<Combination>> {
     let dimensions: &[(&str, &[&str])] = match how {
         "once" => &[],
-        "full" if !full => return Ok(Vec::new()),
+        "full" | "full-kernels" if !full => return Ok(Vec::new()),
         "full" => &[],
-        "kernels" => &[("--kernel", KERNELS)],
+        "kernels" | "full-kernels" => &[("--kernel", KERNELS)],
         "matrix" => &[
             ("--kernel", KERNELS),
             ("--machine", MACHINES),
             ("--cpu", CPUS),
             ("--memory", MEMORIES),
         ],
-        _ => bail!("expected once, full, kernels or matrix, not {how}"),
+        _ => bail!("expected once, kernels, full, full-kernels or matrix, not {how}"),
     };
     let sizes: Vec<usize> = dimensions.iter().map(|(_, values)| values.len()).collect();
     let chosen = if full || sizes.len() < 2 {
@@ -307,6 +307,7 @@ mod tests {
         assert_eq!(combinations("once", false).unwrap(), [Vec::new()]);
         assert!(combinations("full", false).unwrap().is_empty());
         assert_eq!(combinations("full", true).unwrap().len(), 1);
+        assert_eq!(combinations("full-kernels", true).unwrap().len(), 2);
         assert!(combinations("twice", false).is_err());
     }
 }
