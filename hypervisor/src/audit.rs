@@ -76,6 +76,7 @@ fn ask(cpu: &mut Cpu) {
 }
 
 /// Does what [`ask`] asked for. This CPU has nothing loaded and holds no lock.
+#[inline(never)]
 pub fn run(Wanted(domains): Wanted) {
     let start = time::now();
     for domain in &domains {

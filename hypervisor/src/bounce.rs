@@ -133,8 +133,7 @@ fn bounce_with<const WORDS: usize>(
         [regs.rip, selector, flags, regs.rsp, u64::from(regs.ss)],
     );
     let base = Vaddr::new((stack_top & !15).wrapping_sub(WORDS as u64 * 8));
-    platform_cpu::guest::copy_words_to(base, &words)
-        .map_err(|_| CrashReason::UnwritableTrapFrame)?;
+    platform_cpu::guest::write_words(base, &words).map_err(|_| CrashReason::UnwritableTrapFrame)?;
 
     regs.rsp = base.raw();
     regs.rip = handler.address;
@@ -169,9 +168,8 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     } = context;
     let regs: &mut GuestRegs = regs;
     let stack = Vaddr::new(regs.rsp);
-    let mut words = [0; IRET_WORDS];
-    platform_cpu::guest::copy_words_from(&mut words, stack)
-        .map_err(|_| CrashReason::UnreadableReturnFrame)?;
+    let words: [u64; IRET_WORDS] =
+        platform_cpu::guest::read_words(stack).map_err(|_| CrashReason::UnreadableReturnFrame)?;
     let [rax, r11, rcx, flags, rip, cs, saved_flags, rsp, ss] = words;
 
     // Selectors are 16 bits of their words; the rest is the guest's own affair.

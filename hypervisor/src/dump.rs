@@ -13,6 +13,7 @@ use crate::{console, power, shutdown};
 
 /// Ends the running domain because of what it did, and says why.
 #[cold]
+#[inline(never)]
 pub fn crash_domain(context: &mut Context<'_>, reason: CrashReason) {
     log::error!(
         "d{}v{}: domain crashed: {reason}",
@@ -28,6 +29,7 @@ pub fn crash_domain(context: &mut Context<'_>, reason: CrashReason) {
 
 /// Debug keys: the registers of the vCPU that this CPU runs, and its last calls, traps and events.
 #[cold]
+#[inline(never)]
 pub fn running(context: &Context<'_>) {
     log::error!(
         "*** Dumping CPU{} guest state (d{}v{}): ***",

@@ -17,6 +17,9 @@ use crate::{
 };
 
 /// Runs guests on this CPU for ever.
+///
+/// What a program's system call or page fault goes through is in line here, and nothing else is: after each change of
+/// address space the CPU finds every page of code anew, so the path has to stay on few of them.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
     let mut next = None;
     loop {
@@ -41,6 +44,7 @@ pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
 }
 
 /// Waits for an interrupt and handles it.
+#[inline(never)]
 fn idle(cpu: &mut Cpu) {
     counters::count(Count::Idles);
     time::program_timer(cpu);

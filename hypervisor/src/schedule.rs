@@ -138,6 +138,7 @@ pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
 }
 
 /// Notes that a vCPU's state is saved: another CPU may load it.
+#[inline(never)]
 pub fn release(vcpu: &Vcpu) {
     if let Some(scheduler) = scheduler() {
         kick_one(scheduler.release(&vcpu.unit, time::now()));

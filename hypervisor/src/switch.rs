@@ -10,7 +10,8 @@ use crate::domain::Domain;
 use crate::vcpu::{Vcpu, VcpuState};
 use crate::{emulate, mm, time, vcpu_time};
 
-/// Loads the vCPU's state to the CPU.
+/// Loads the vCPU's state to the CPU. A function of its own, as is [`save`]: see [`crate::run::run`].
+#[inline(never)]
 pub fn load(
     cpu: &mut Cpu,
     domain: &Domain,
@@ -60,6 +61,7 @@ pub fn load(
 }
 
 /// Saves the vCPU's state from the CPU. Its page tables stay loaded until another's, or none, are.
+#[inline(never)]
 pub fn save(
     _cpu: &mut Cpu,
     domain: &Domain,

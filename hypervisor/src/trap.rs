@@ -28,6 +28,7 @@ const RESERVED: u32 = PageFaultCode::RESERVED_BIT.bits();
 ///
 /// # Errors
 /// The domain cannot go on.
+#[inline(never)]
 pub fn exception(
     context: &mut Context<'_>,
     number: u8,
@@ -142,6 +143,7 @@ pub fn inject(context: &mut Context<'_>, number: u8, error_code: u32) -> Result<
 
 /// `int n` in the guest: the real gates are closed to ring 3, so it arrives as a protection fault that names
 /// the vector.
+#[cold]
 fn software_interrupt(
     context: &mut Context<'_>,
     number: u8,
@@ -169,6 +171,7 @@ fn software_interrupt(
 ///
 /// # Errors
 /// No handler is registered: the domain cannot go on.
+#[cold]
 pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<(), CrashReason> {
     if Exception(number) == Exception::PAGE_FAULT {
         // A selector's page of the LDT.
@@ -182,6 +185,7 @@ pub fn return_fault(context: &mut Context<'_>, number: u8, code: u32) -> Result<
 ///
 /// # Errors
 /// No such callback is registered: the domain cannot go on.
+#[cold]
 pub fn bad_segments(context: &mut Context<'_>) -> Result<(), CrashReason> {
     note(context, Exception::GENERAL_PROTECTION.0, 0, 0);
     let failsafe = context.state.callbacks.failsafe;

@@ -339,6 +339,7 @@ fn publish(domain: &Domain, runstate: &Runstate) {
 }
 
 /// Notes that the vCPU runs from now on.
+#[inline(never)]
 pub fn note_running(context: &mut Context<'_>) {
     change(context.domain, context.vcpu, RUNSTATE_RUNNING, true);
 }
@@ -349,6 +350,7 @@ pub fn note_loaded(domain: &Domain, vcpu: &Vcpu) {
 }
 
 /// Notes that the vCPU waits, still loaded.
+#[inline(never)]
 pub fn note_idle(context: &mut Context<'_>) {
     let state = if context.vcpu.is_up() {
         RUNSTATE_BLOCKED

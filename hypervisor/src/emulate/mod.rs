@@ -54,6 +54,7 @@ enum Carried {
 ///
 /// # Errors
 /// The domain cannot go on.
+#[inline(never)]
 pub fn privileged_instruction(context: &mut Context<'_>) -> Result<bool, CrashReason> {
     let Some(code) = code_segment(context) else {
         return Ok(false);
@@ -78,6 +79,7 @@ pub fn privileged_instruction(context: &mut Context<'_>) -> Result<bool, CrashRe
 ///
 /// # Errors
 /// The domain cannot go on.
+#[cold]
 pub fn forced_emulation(context: &mut Context<'_>) -> Result<bool, CrashReason> {
     let Some(code) = code_segment(context) else {
         return Ok(false);

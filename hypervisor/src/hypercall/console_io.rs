@@ -16,6 +16,7 @@ const CHUNK: usize = 128;
 const BATCH: u64 = 1024;
 
 /// Handles the call: command, count, buffer.
+#[inline(never)]
 pub fn console_io(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [command, count, buffer, ..] = frame.args;
     // The count is an int in the ABI.

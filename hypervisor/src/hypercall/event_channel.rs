@@ -25,7 +25,7 @@ const RESET_CONT: u32 = 14;
 const RESET_BUDGET: u32 = 256;
 
 /// Handles the call.
-#[inline]
+#[inline(never)]
 pub fn event_channel_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [command, argument, ..] = frame.args;
     let at = Vaddr::new(argument);

@@ -84,7 +84,8 @@ pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
     Ok(())
 }
 
-/// Makes one call: directly, or as an entry of a multicall.
+/// Makes one call: directly, or as an entry of a multicall. Each family is a function of its own, so that the calls that
+/// programs' page faults and switches make share no page of code with the rest (see [`crate::run::run`]).
 #[inline]
 pub fn call(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [a0, a1, a2, ..] = frame.args;

@@ -35,10 +35,9 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         if done == BATCH || (done != 0 && time::now().saturating_sub(start) > PATIENCE) {
             return rest(done, at);
         }
-        let mut words = [0u64; ENTRY_WORDS];
-        if guest::copy_words_from(&mut words, at).is_err() {
+        let Ok(words) = guest::read_words::<ENTRY_WORDS>(at) else {
             return errno(Errno::EFAULT);
-        }
+        };
         let [op, _, args @ ..] = words;
         let outcome = if op == u64::from(number::MULTICALL) || op == u64::from(number::IRET) {
             // A list within a list could go on for ever; a return to a program would let the rest of the
@@ -51,11 +50,9 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
             Outcome::Done(value) => value,
             Outcome::Preempt(again) => {
                 // The entry takes the call's progress, and the list starts again with it.
-                words = [again.nr, 0, 0, 0, 0, 0, 0, 0];
-                for (to, from) in words.iter_mut().skip(2).zip(again.args) {
-                    *to = from;
-                }
-                return match guest::copy_words_to(at, &words) {
+                let [a0, a1, a2, a3, a4, a5] = again.args;
+                let words = [again.nr, 0, a0, a1, a2, a3, a4, a5];
+                return match guest::write_words(at, &words) {
                     Ok(()) => rest(done, at),
                     Err(_) => errno(Errno::EFAULT),
                 };
@@ -70,7 +67,7 @@ pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         let Some(result_at) = at.checked_add(8) else {
             return errno(Errno::EFAULT);
         };
-        if guest::copy_words_to(result_at, &[result as u64]).is_err() {
+        if guest::write_u64(result_at, result as u64).is_err() {
             return errno(Errno::EFAULT);
         }
         match at.checked_add(ENTRY_BYTES) {

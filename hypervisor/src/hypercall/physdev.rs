@@ -17,6 +17,7 @@ use crate::irq::{self, pirq};
 const PORTS: u32 = 65_536;
 
 /// Handles the call.
+#[inline(never)]
 pub fn physdev_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
     let at = Vaddr::new(argument);
     let command = u32::try_from(command).unwrap_or(u32::MAX);

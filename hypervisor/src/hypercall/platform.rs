@@ -16,6 +16,7 @@ use crate::{irq, power, time};
 const SOFT_OFF: u32 = 5;
 
 /// Handles the call; the request is at `argument`, and what the operation changed of it goes back there.
+#[inline(never)]
 pub fn platform_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [argument, ..] = frame.args;
     let at = Vaddr::new(argument);

@@ -13,6 +13,7 @@ use crate::vcpu::Waiting;
 use crate::{domains, events, shutdown as ending, vcpu_time};
 
 /// Handles the call.
+#[inline(never)]
 pub fn sched_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
     let at = Vaddr::new(argument);
     match u32::try_from(command).unwrap_or(u32::MAX) {

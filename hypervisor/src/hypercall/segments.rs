@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::hypercall::{errno, ok};
 
 /// `set_trap_table`: entries up to one with a null address replace handlers; a null table clears all.
+#[inline(never)]
 pub fn set_trap_table(context: &mut Context<'_>, table: u64) -> Outcome {
     if table == 0 {
         context.state.traps.fill(TrapInfo::new_zeroed());
@@ -88,6 +89,7 @@ pub fn set_callbacks(
 }
 
 /// `callback_op`.
+#[inline(never)]
 pub fn callback_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
     match u32::try_from(command).unwrap_or(u32::MAX) {
         callback::REGISTER => {
@@ -150,6 +152,7 @@ fn set_callback(context: &mut Context<'_>, kind: u16, callback: Callback) -> Out
 }
 
 /// `nmi_op`: registers or removes the handler of non-maskable interrupts.
+#[inline(never)]
 pub fn nmi_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome {
     match u32::try_from(command).unwrap_or(u32::MAX) {
         xen_abi::nmi::XENNMI_REGISTER_CALLBACK => {
@@ -213,6 +216,7 @@ pub const VALID_ASSISTS: u64 = 1 << assist::TYPE_WRITABLE_PAGETABLES
     | 1 << assist::TYPE_4GB_SEGMENTS_NOTIFY;
 
 /// `vm_assist`: switches a convenience on or off for the whole domain.
+#[inline(never)]
 pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome {
     match u32::try_from(kind) {
         Ok(kind) if kind < 64 && (VALID_ASSISTS >> kind) & 1u64 != 0 => {

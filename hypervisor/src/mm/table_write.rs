@@ -111,6 +111,7 @@ impl Memory for Table {
 
 /// Carries out the write to `address` on which the guest's kernel faulted, if that is one to an L1 table that it
 /// maps read-only. False if it is not, or cannot be carried out.
+#[inline(never)]
 pub fn emulate_table_write(context: &mut Context<'_>, address: u64) -> bool {
     let Some(root) = &context.state.kernel_root else {
         return false;

@@ -4,6 +4,7 @@
 //! fault, which ends the copy with [`Fault`]. Nothing in the guest's memory is ever a Rust reference.
 
 use core::arch::{asm, naked_asm};
+use core::mem::MaybeUninit;
 use core::sync::atomic::Ordering;
 
 use addr::Vaddr;
@@ -146,10 +147,69 @@ pub fn copy_words_from(destination: &mut [u64], source: Vaddr) -> Result<(), Fau
     copy_from(destination.as_mut_bytes(), source)
 }
 
-/// Writes words to guest memory.
+/// Reads words, in line and one by one: frames and calls' arguments are too short for a string instruction to start up.
 #[inline]
-pub fn copy_words_to(destination: Vaddr, source: &[u64]) -> Result<(), Fault> {
-    copy_to(destination, source.as_bytes())
+pub fn read_words<const WORDS: usize>(source: Vaddr) -> Result<[u64; WORDS], Fault> {
+    if !is_guest_range(source, WORDS as u64 * 8) {
+        return Err(refused(source));
+    }
+    let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
+    // SAFETY: `words` is exclusive for its length; the source is outside of the hypervisor.
+    if unsafe { move_words::<WORDS>(words.as_mut_ptr().cast(), source.raw() as *const u64) } {
+        // SAFETY: all words were written.
+        Ok(unsafe { words.assume_init() })
+    } else {
+        Err(last_fault())
+    }
+}
+
+/// Writes words, as [`read_words`] reads them. After a fault part of them may have been written.
+#[inline]
+pub fn write_words<const WORDS: usize>(
+    destination: Vaddr,
+    words: &[u64; WORDS],
+) -> Result<(), Fault> {
+    if !is_guest_range(destination, WORDS as u64 * 8) {
+        return Err(refused(destination));
+    }
+    // SAFETY: `words` is valid for its length; the destination is outside of the hypervisor.
+    if unsafe { move_words::<WORDS>(destination.raw() as *mut u64, words.as_ptr()) } {
+        Ok(())
+    } else {
+        Err(last_fault())
+    }
+}
+
+/// Copies words; returns whether there was no fault.
+///
+/// # Safety
+/// The hypervisor's side is valid for all words; the guest's was checked with [`is_guest_range`].
+#[inline(always)]
+unsafe fn move_words<const WORDS: usize>(destination: *mut u64, source: *const u64) -> bool {
+    let failed: u32;
+    // SAFETY: by the caller's promise; a fault continues at 3 with `failed` set.
+    unsafe {
+        asm!(
+            "xor {failed:e}, {failed:e}",
+            stac_site!(),
+            ".rept {words}",
+            "2: movsq",
+            fixup_entry!("2b", "4f"),
+            ".endr",
+            "3:",
+            clac_site!(),
+            ".pushsection .text.fixup, \"ax\", @progbits",
+            "4: mov {failed:e}, 1",
+            "jmp 3b",
+            ".popsection",
+            words = const WORDS,
+            failed = out(reg) failed,
+            inout("rdi") destination => _,
+            inout("rsi") source => _,
+            options(nostack),
+        );
+    }
+    failed == 0
 }
 
 /// Reads a value.

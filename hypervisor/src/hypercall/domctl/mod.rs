@@ -45,6 +45,7 @@ enum Answer {
 }
 
 /// Handles the call; the request is at the first argument.
+#[inline(never)]
 pub fn domctl(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let at = Vaddr::new(frame.args[0]);
     let Ok(mut request) = guest::read::<Domctl>(at) else {

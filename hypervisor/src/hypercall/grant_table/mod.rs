@@ -110,7 +110,7 @@ pub fn frames(
 const BUDGET: u32 = 64;
 
 /// Handles the call.
-#[inline]
+#[inline(never)]
 pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [command, at, count, ..] = frame.args;
     let (command, count) = (command as u32, count as u32);

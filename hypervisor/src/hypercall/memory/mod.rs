@@ -31,6 +31,7 @@ pub use maps::set_machine_map;
 const OPERATION_BITS: u32 = 6;
 
 /// `memory_op(command, argument)`.
+#[inline(never)]
 pub fn memory_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [command, argument, ..] = frame.args;
     let operation = (command & ((1 << OPERATION_BITS) - 1)) as u32;

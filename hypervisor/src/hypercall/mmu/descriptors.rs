@@ -16,6 +16,7 @@ use crate::vcpu::MAX_GDT_FRAMES;
 const PER_PAGE: u64 = 512;
 
 /// `set_gdt(frames, entries)`: the vCPU's descriptor table, by the frames that hold it.
+#[inline(never)]
 pub fn set_gdt(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     if let Err(outcome) = finish_pending(context, frame) {
         return outcome;
@@ -47,6 +48,7 @@ fn set(
 }
 
 /// `update_descriptor(address, descriptor)`: writes a descriptor at a machine address.
+#[inline(never)]
 pub fn update_descriptor(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [address, descriptor, ..] = frame.args;
     match authorize(context.domain.caller(), context.domain.id()) {

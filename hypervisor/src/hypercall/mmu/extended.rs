@@ -23,6 +23,7 @@ use crate::hypercall::errno;
 use crate::mm::{self, MAX_LDT_ENTRIES, validator};
 
 /// `mmuext_op(list, count, done, domid)`.
+#[inline(never)]
 pub fn mmuext_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let list = match start::<MmuextOp>(context, frame) {
         Ok(list) => list,
@@ -48,14 +49,13 @@ pub fn mmuext_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         // The list was checked to be the guest's: it has an end.
         let at = list.at + u64::from(done) * size_of::<MmuextOp>() as u64;
         // Command, first and second argument, 8 bytes each.
-        let mut words = [0; 3];
-        if guest::copy_words_from(&mut words, Vaddr::new(at)).is_err() {
+        let Ok([command, first, second]) = guest::read_words(Vaddr::new(at)) else {
             break Err(Stop::Failed(Errno::EFAULT));
-        }
+        };
         let item = Item {
-            command: words[0] as u32,
-            first: words[1],
-            second: words[2],
+            command: command as u32,
+            first,
+            second,
             owner: subject.id,
         };
         // The last may overdraw: there is enough for one.

@@ -24,6 +24,7 @@ pub fn update_va_mapping(context: &mut Context<'_>, frame: &CallFrame) -> Outcom
 }
 
 /// `update_va_mapping_otherdomain(address, entry, flags, domid)`: the frame is another domain's.
+#[inline(never)]
 pub fn update_va_mapping_otherdomain(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let subject = match Subject::of_frames(context, frame.args[3] as u16) {
         Ok(subject) => subject,

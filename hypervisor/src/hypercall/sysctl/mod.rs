@@ -28,6 +28,7 @@ enum Answer {
 }
 
 /// Handles the call; the request is at `argument`, and what the operation changed of it goes back there.
+#[inline(never)]
 pub fn sysctl(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [argument, ..] = frame.args;
     let at = Vaddr::new(argument);
