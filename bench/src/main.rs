@@ -4,7 +4,7 @@
 //! of them long enough for the clock and for the timer's ticks to spread over it.
 //!
 //! ```text
-//! bench [--batches N] [--short] [NAME…]   all measurements, or those named; each a third as often with --short
+//! bench [--batches N] [--short] [NAME…]   all measurements, or those (or single figures) named; each a third as often with --short
 //! bench --list                            their names
 //! bench --part PART ARGUMENT…             what a measurement runs as another process
 //! ```
@@ -21,7 +21,7 @@ mod timing;
 use std::io;
 use std::process::ExitCode;
 
-use crate::timing::Timing;
+use crate::timing::{Timing, measurement_of};
 
 /// A measurement, which prints one figure or some.
 type Measurement = fn(&Timing) -> io::Result<()>;
@@ -60,8 +60,8 @@ fn run(arguments: Vec<String>) -> io::Result<()> {
     let mut timing = Timing {
         batches: 5,
         divisor: 1,
+        wanted: Vec::new(),
     };
-    let mut wanted = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--list" => {
@@ -79,18 +79,21 @@ fn run(arguments: Vec<String>) -> io::Result<()> {
                     .filter(|count| *count > 0)
                     .ok_or_else(|| io::Error::other("--batches takes a number from 1"))?;
             }
-            _ => wanted.push(argument),
+            _ => timing.wanted.push(argument),
         }
     }
-    for name in &wanted {
-        if !MEASUREMENTS.iter().any(|(known, _)| known == name) {
+    for name in &timing.wanted {
+        if !MEASUREMENTS
+            .iter()
+            .any(|(known, _)| *known == measurement_of(name))
+        {
             return Err(io::Error::other(format!(
                 "there is no measurement “{name}”: bench --list"
             )));
         }
     }
     for (name, measurement) in MEASUREMENTS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+        if timing.wants_some_of(name) {
             measurement(&timing).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
         }
     }

@@ -10,6 +10,8 @@ pub(crate) struct Timing {
     pub(crate) batches: usize,
     /// How many times smaller they are than they may be.
     pub(crate) divisor: u64,
+    /// Measurements and figures that are asked for; all where there is none.
+    pub(crate) wanted: Vec<String>,
 }
 
 /// Nanoseconds of a clock that nobody adjusts.
@@ -18,7 +20,30 @@ pub(crate) fn now() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// A figure's name begins with its measurement's.
+pub(crate) fn measurement_of(figure: &str) -> &str {
+    figure.split('_').next().unwrap_or(figure)
+}
+
 impl Timing {
+    /// Whether a measurement has a figure that is asked for.
+    pub(crate) fn wants_some_of(&self, measurement: &str) -> bool {
+        self.wanted.is_empty()
+            || self
+                .wanted
+                .iter()
+                .any(|wanted| measurement_of(wanted) == measurement)
+    }
+
+    /// Whether a figure is asked for, by its own name or its measurement's.
+    fn wants(&self, figure: &str) -> bool {
+        self.wanted.is_empty()
+            || self
+                .wanted
+                .iter()
+                .any(|wanted| wanted == figure || wanted == measurement_of(figure))
+    }
+
     /// Times batches of `times` of an operation, after one that does not count, and prints the median's nanoseconds
     /// for each of `parts` parts of an operation.
     pub(crate) fn operation(
@@ -26,7 +51,10 @@ impl Timing {
         name: &str,
         (times, parts): (u64, u64),
         mut operation: impl FnMut() -> io::Result<()>,
-    ) -> io::Result<f64> {
+    ) -> io::Result<()> {
+        if !self.wants(name) {
+            return Ok(());
+        }
         operation()?;
         let times = times.div_ceil(self.divisor);
         self.batches(name, || {
@@ -43,10 +71,11 @@ impl Timing {
         &self,
         name: &str,
         batch: impl FnMut() -> io::Result<f64>,
-    ) -> io::Result<f64> {
-        let figure = self.median(batch)?;
-        println!("FIGURE {name} {figure:.1}");
-        Ok(figure)
+    ) -> io::Result<()> {
+        if self.wants(name) {
+            println!("FIGURE {name} {:.1}", self.median(batch)?);
+        }
+        Ok(())
     }
 
     /// The median of what `batch` gives.

@@ -18,6 +18,7 @@ mod install;
 mod iso;
 mod machine;
 mod modules;
+mod profile;
 mod session;
 mod setup;
 mod symbols;
@@ -63,6 +64,8 @@ enum Task {
     Check(check::Options),
     /// Measure, side by side with the bare machine and Debian's Xen
     Bench(bench::Options),
+    /// Count where Xenolith's instructions go while domain 0's programs do something; a flame graph in target/bench
+    Profile(profile::Options),
     /// Install the image and the tools below DESTDIR
     Install {
         /// Empty: this machine itself
@@ -91,6 +94,7 @@ fn perform(task: Task) -> Result<i32> {
         }
         Task::Iso(options) => println!("{}", iso::command(&options)?.display()),
         Task::Check(options) => return check::command(&options),
+        Task::Profile(options) => return profile::command(&options),
         Task::Bench(options) => return bench::command(&options),
         Task::Install { destdir } => {
             for path in install::install(&destdir)? {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
 /// Where the image is linked: `ARCHITECTURE.md`, address space.
-const IMAGE_BASE: u64 = 0xffff_82d0_4000_0000;
+pub(crate) const IMAGE_BASE: u64 = 0xffff_82d0_4000_0000;
 
 /// Puts the symbols into the linked image. An image without the section stays as it is.
 pub(crate) fn fill(mut elf: Vec<u8>) -> Result<Vec<u8>> {

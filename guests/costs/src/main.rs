@@ -1,7 +1,8 @@
 //! What crossing between vCPUs costs, in ticks of the time-stamp counter; for `cargo xtask bench processors`, on a
 //! machine where a tick is an instruction.
 //!
-//! As domain 0: flushes of translations on all vCPUs, with one more of them at work each time. As another domain, with
+//! As domain 0: flushes of translations on all vCPUs, with one more of them at work each time; with `operations=1` calls of
+//! all kinds that one domain can make alone. As another domain, with
 //! `peer=N`: events to that domain and back, where each side waits for the other; `leads=1` for the side that measures.
 //! Each figure is the least of a few batches.
 
@@ -12,6 +13,7 @@
 
 mod events;
 mod flushes;
+mod operations;
 
 use guest_runtime::xen_abi::start_info::StartInfo;
 use guest_runtime::{guest, option, println, shared, traps};
@@ -47,6 +49,7 @@ fn main(info: &'static StartInfo) {
     match option(info, "peer=") {
         Some(peer) if option(info, "leads=").is_some() => events::lead(peer as u16),
         Some(peer) => events::follow(peer as u16),
+        None if option(info, "operations=").is_some() => operations::measure(),
         None => flushes::measure(),
     }
 }

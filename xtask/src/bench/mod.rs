@@ -19,8 +19,9 @@ use clap::{Args, Subcommand};
 use crate::setup::{Need, setup};
 use crate::workspace;
 
-pub(crate) use programs::quick;
+pub(crate) use programs::{quick, with as programs_with};
 use report::Table;
+pub(crate) use report::escape;
 
 /// `max` stops Debian's Xen under icount ("Bad icount read"); with `monitor` an idle domain 0 stops it.
 pub(crate) const CPU: &str = "EPYC,-svm,-monitor";

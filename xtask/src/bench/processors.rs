@@ -55,7 +55,8 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
     for &(name, hypervisor, command) in CANDIDATES {
         if options.only.as_deref().is_none_or(|only| only == name) {
             eprintln!("{name}…");
-            let mut figures = flushes(options, hypervisor).with_context(|| name.to_owned())?;
+            let mut figures = operations(hypervisor).with_context(|| name.to_owned())?;
+            figures.extend(flushes(options, hypervisor).with_context(|| name.to_owned())?);
             figures.extend(switches(hypervisor, command).with_context(|| name.to_owned())?);
             results.push((name, figures));
         }
@@ -85,7 +86,21 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
 /// (figure, what it is)
 fn rows(cpus: u32) -> Vec<(String, String)> {
     let mut rows: Vec<(String, String)> = [
-        ("event", "event to oneself: send, poll"),
+        ("hypercall", "null hypercall"),
+        ("multicall_16", "multicall of 16 of them"),
+        ("set_timer", "timer set"),
+        ("event_send", "event to oneself: send"),
+        ("event_own", "  send, poll"),
+        ("update_va_mapping", "update_va_mapping, this CPU flushed"),
+        ("mmu_update", "mmu_update of an entry in use"),
+        ("mmu_update_16", "  of 16 entries"),
+        ("grant_map_unmap", "grant of a page: map, unmap"),
+        ("grant_copy", "  copy of 4 KiB"),
+        (
+            "pin_unpin",
+            "page tables pinned and unpinned: 8, 320 entries",
+        ),
+        ("event", "event to oneself between domains' events"),
         ("exchange", "event to another domain and back, on one CPU"),
         ("switch", "  of that, each of the two switches of domains"),
     ]
@@ -107,17 +122,27 @@ fn rows(cpus: u32) -> Vec<(String, String)> {
     rows
 }
 
+/// Calls by a guest alone.
+fn operations(hypervisor: Option<&str>) -> Result<Figures> {
+    alone(1, "operations=1", hypervisor)
+}
+
 /// Flushes by a guest with a vCPU on each CPU.
 fn flushes(options: &Options, hypervisor: Option<&str>) -> Result<Figures> {
+    alone(options.cpus, "", hypervisor)
+}
+
+/// What the guest measures as domain 0.
+fn alone(cpus: u32, arguments: &str, hypervisor: Option<&str>) -> Result<Figures> {
     let directory = RunDirectory::new()?;
     let guest = image::build_guests()?
         .into_iter()
         .find(|guest| guest.ends_with("guest_costs"))
         .context("there is no test guest guest_costs")?;
-    let vcpus = format!("dom0_max_vcpus={}", options.cpus);
-    let boot = boot_guest(hypervisor, &guest, "", &vcpus, &directory)?;
+    let vcpus = format!("dom0_max_vcpus={cpus}");
+    let boot = boot_guest(hypervisor, &guest, arguments, &vcpus, &directory)?;
     let machine = MachineOptions {
-        smp: options.cpus,
+        smp: cpus,
         icount: true,
         ..small_machine(CPU)
     };

@@ -17,7 +17,7 @@ use crate::workspace::{self, RunDirectory};
 /// The options of `cargo xtask bench programs`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Measurements, as `bench --list` names them [default: all]
+    /// Measurements (fault, fork…) or single figures (fault_cow, fork_8m…) [default: all]
     only: Vec<String>,
     /// Debian's kernel
     #[arg(long, default_value = "6.1")]
@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// With --wall: runs of each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
+    /// Smaller batches
+    #[arg(skip)]
+    is_short: bool,
 }
 
 impl Default for Options {
@@ -41,6 +44,7 @@ impl Default for Options {
             hypervisor: Vec::new(),
             wall: false,
             runs: 5,
+            is_short: false,
         }
     }
 }
@@ -87,7 +91,7 @@ const FIGURES: &[(&str, &str)] = &[
 ];
 
 /// Figures in the order in which they came.
-type Figures = Vec<(String, f64)>;
+pub(crate) type Figures = Vec<(String, f64)>;
 
 /// Measures.
 pub(crate) fn run(options: &Options) -> Result<Measured> {
@@ -102,7 +106,7 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
         for (candidate, samples) in candidates.iter().zip(&mut samples) {
             eprintln!("{candidate}, run {number} of {runs}…");
             let batches = if options.wall { 3 } else { 5 };
-            let figures = measure(options, candidate, batches, false)
+            let figures = measure(options, candidate, batches, "")
                 .with_context(|| (*candidate).to_owned())?;
             samples.push(figures);
         }
@@ -190,8 +194,13 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// What one machine's programs say; with smaller batches if the run is to be short.
-fn measure(options: &Options, candidate: &str, batches: u32, is_short: bool) -> Result<Figures> {
+/// What one machine's programs say.
+fn measure(
+    options: &Options,
+    candidate: &str,
+    batches: u32,
+    qemu_arguments: &str,
+) -> Result<Figures> {
     let directory = RunDirectory::new()?;
     let program = image::build_benches()?
         .into_iter()
@@ -209,7 +218,7 @@ fn measure(options: &Options, candidate: &str, batches: u32, is_short: bool) -> 
     let only = options.only.join(",");
     words.push(format!(
         "harness.nomodules norandmaps BATCHES={batches} SHORT={} MEASUREMENTS={only}",
-        if is_short { "--short" } else { "" }
+        if options.is_short { "--short" } else { "" }
     ));
     if !options.wall {
         words.push("--icount".to_owned());
@@ -217,6 +226,7 @@ fn measure(options: &Options, candidate: &str, batches: u32, is_short: bool) -> 
     if candidate != "xenolith" {
         words.extend(["--hypervisor".to_owned(), candidate.to_owned()]);
     }
+    words.extend(["--qemu-args".to_owned(), qemu_arguments.to_owned()]);
     words.extend(["--file".to_owned(), format!("{}:/bench", program.display())]);
     words.extend(["--script".to_owned(), script.display().to_string()]);
     let outcome = dom0::run_script(&dom0_options(&words)?, &directory, false)?;
@@ -247,9 +257,26 @@ fn figures(text: &str) -> Result<Figures> {
         .collect()
 }
 
+/// A measurement on Xenolith, with more arguments of QEMU's.
+pub(crate) fn with(measurement: &str, batches: u32, qemu_arguments: &str) -> Result<Figures> {
+    let options = Options {
+        only: vec![measurement.to_owned()],
+        ..Options::default()
+    };
+    measure(&options, "xenolith", batches, qemu_arguments)
+}
+
 /// What Xenolith's programs cost, compared with the budgets: a table, and the exit status.
 pub(crate) fn quick() -> Result<(String, i32)> {
-    let figures = measure(&Options::default(), "xenolith", 5, true)?;
+    let figures = measure(
+        &Options {
+            is_short: true,
+            ..Options::default()
+        },
+        "xenolith",
+        5,
+        "",
+    )?;
     let (text, kept) = budgets::compare(&budgets::read()?, &figures)?;
     Ok((text, i32::from(!kept)))
 }
