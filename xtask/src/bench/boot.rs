@@ -47,7 +47,7 @@ impl Default for Options {
     }
 }
 
-/// What the kernel's start is to take at most.
+/// What the kernel's start is to take at most, on its own clock.
 const GOAL: f64 = 2.5e9;
 
 /// (name, `--hypervisor`)
@@ -100,13 +100,13 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
             name: "boot".to_owned(),
             about: "from the loader's jump to /init".to_owned(),
             values: values(&net),
-            goal: Some(GOAL),
+            goal: None,
         },
         Row {
             name: "boot_clock".to_owned(),
             about: "the kernel's own clock then, ns".to_owned(),
             values: values(&|mark| mark.kernel_clock * 1e9),
-            goal: None,
+            goal: Some(GOAL),
         },
     ];
     let of = |wanted: &str| {
