@@ -13,7 +13,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use addr::Mfn;
 use boot_info::MemoryMap;
-use frames::{Allocator, FrameList, FrameTable, Lent, OldContent, PageRef, ReadyChunk, Stamp};
+use frames::{
+    Allocator, FrameList, FrameTable, Lent, LimboRun, OldContent, PageRef, ReadyChunk, Stamp,
+};
 use platform_cpu::lock::{Once, SpinLock};
 use platform_memory::{DirectMap, MemoryInit, m2p};
 use xen_abi::errno::Errno;
@@ -130,6 +132,8 @@ pub fn collect_limbo() {
     }
     // As a rule one owner has given up many.
     let mut last: Option<(u16, Arc<DomainMemory>)> = None;
+    // And these lie side by side, as they were given.
+    let mut run: Option<LimboRun<'static>> = None;
     for frame in table.take_limbo() {
         let owner = frame.owner();
         if last.as_ref().is_none_or(|(domid, _)| *domid != owner) {
@@ -144,7 +148,19 @@ pub fn collect_limbo() {
                 account.uncharge(1);
             }
         }
-        ALLOCATOR.lock().free(frame);
+        run = match run {
+            None => Some(LimboRun::new(frame)),
+            Some(mut adjacent) => match adjacent.add(frame) {
+                Ok(()) => Some(adjacent),
+                Err(frame) => {
+                    ALLOCATOR.lock().free(adjacent);
+                    Some(LimboRun::new(frame))
+                }
+            },
+        };
+    }
+    if let Some(adjacent) = run {
+        ALLOCATOR.lock().free(adjacent);
     }
 }
 

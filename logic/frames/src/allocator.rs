@@ -8,12 +8,14 @@
 //! through splits and merges. [`Allocator::allocate`] gives a [`Chunk`] that is good for nothing until
 //! [`Chunk::prepare`] has had the stale translations flushed and the old bytes cleared.
 
+use core::ops::Range;
+
 use crate::atomic::Ordering;
 use addr::Mfn;
 
 use crate::clock::Stamp;
 use crate::info::{FrameInfo, count, kind};
-use crate::table::{FrameList, FrameTable, HYPERVISOR_OWNER, LimboFrame, owner_bits};
+use crate::table::{FrameList, FrameTable, HYPERVISOR_OWNER, LimboRun, owner_bits};
 use crate::types::PageType;
 
 /// The largest block is 2¹⁸ frames: 1 GiB.
@@ -168,10 +170,20 @@ impl<'t> Allocator<'t> {
         self.allocate(0, 64)
     }
 
-    /// Frees a frame that has left limbo. It has been taken off its owner's account and list.
-    pub fn free(&mut self, frame: LimboFrame<'t>) {
-        let number = frame.into_number();
-        self.free_block(number, 0);
+    /// Frees frames that have left limbo. They have been taken off their owner's account and list.
+    pub fn free(&mut self, frames: LimboRun<'t>) {
+        let (first, frames) = frames.into_numbers();
+        self.mark_free(first..first + frames);
+        let end = first + frames;
+        let mut frame = first;
+        while frame < end {
+            // The largest block that begins here and ends in time; none that begins above 0 leaves its zone.
+            let fitting = (end - frame).ilog2();
+            let order = frame.trailing_zeros().min(fitting).min(MAX_ORDER);
+            let order = if frame == 0 { 0 } else { order };
+            self.insert_merged(frame, order);
+            frame += 1 << order;
+        }
     }
 
     /// Takes back a block that was not assigned.
@@ -203,12 +215,14 @@ impl<'t> Allocator<'t> {
                 info.stamp.store(now.0, Ordering::Relaxed);
             }
         }
-        self.free_block(first.raw() as u32, order);
+        let first = first.raw() as u32;
+        self.mark_free(first..first + (1 << order));
+        self.insert_merged(first, order);
         true
     }
 
-    fn free_block(&mut self, first: u32, order: u32) {
-        for number in first..first + (1 << order) {
+    fn mark_free(&self, numbers: Range<u32>) {
+        for number in numbers {
             if let Some(info) = self.info(number) {
                 debug_assert_eq!(info.linear.load(Ordering::Relaxed), 0);
                 info.kind.store(0, Ordering::Relaxed);
@@ -216,7 +230,6 @@ impl<'t> Allocator<'t> {
                     .store(count::RAM | count::FREE | count::DIRTY, Ordering::Relaxed);
             }
         }
-        self.insert_merged(first, order);
     }
 
     fn info(&self, number: u32) -> Option<&'t FrameInfo> {

@@ -43,7 +43,8 @@ pub use environment::{Environment, IoAccess, TableMemory, TableView};
 pub use info::FrameInfo;
 pub use modify::{AccessBits, LockedTable, Owners};
 pub use table::{
-    DOMID_IO, FrameList, FrameReport, FrameTable, HYPERVISOR_OWNER, Limbo, LimboFrame, PageRef,
+    DOMID_IO, FrameList, FrameReport, FrameTable, HYPERVISOR_OWNER, Limbo, LimboFrame, LimboRun,
+    PageRef,
 };
 pub use types::{PageType, Pending, RootRef, TypeError, TypedRef, Work};
 pub use validate::Validator;

@@ -342,6 +342,57 @@ impl Drop for LimboFrame<'_> {
     }
 }
 
+/// Adjacent frames that have left limbo and are freed in one piece. Dropped instead, they go back to limbo.
+#[derive(Debug)]
+#[must_use = "give it to the allocator"]
+pub struct LimboRun<'t> {
+    table: &'t FrameTable<'t>,
+    first: u32,
+    frames: u32,
+}
+
+impl<'t> LimboRun<'t> {
+    /// Of one frame.
+    pub fn new(frame: LimboFrame<'t>) -> Self {
+        Self {
+            table: frame.table,
+            first: frame.into_number(),
+            frames: 1,
+        }
+    }
+
+    /// Adds a frame at either end.
+    ///
+    /// # Errors
+    /// The frame, if it is not next to the run.
+    pub fn add(&mut self, frame: LimboFrame<'t>) -> Result<(), LimboFrame<'t>> {
+        if self.first.checked_sub(1) == Some(frame.frame) {
+            self.first -= 1;
+        } else if self.first.checked_add(self.frames) != Some(frame.frame) {
+            return Err(frame);
+        }
+        self.frames += 1;
+        frame.into_number();
+        Ok(())
+    }
+
+    /// The first frame's number, and how many there are.
+    pub(crate) fn into_numbers(self) -> (u32, u32) {
+        let run = ManuallyDrop::new(self);
+        (run.first, run.frames)
+    }
+}
+
+impl Drop for LimboRun<'_> {
+    fn drop(&mut self) {
+        for frame in self.first..self.first + self.frames {
+            if let Some(info) = self.table.info(Mfn::new(u64::from(frame))) {
+                self.table.push_limbo(frame, info);
+            }
+        }
+    }
+}
+
 /// A reference to a frame: while it lives, the frame has its owner and content.
 pub struct PageRef<'t> {
     table: &'t FrameTable<'t>,

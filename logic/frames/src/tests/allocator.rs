@@ -46,8 +46,33 @@ fn the_allocator_splits_merges_and_keeps_low_memory() {
     assert!(table.release(mfn(3000), DOMAIN));
     for frame in table.take_limbo() {
         assert_eq!(frame.stamp(), table.clock().now());
-        allocator.free(frame);
+        allocator.free(LimboRun::new(frame));
     }
+    assert_eq!(allocator.free_frames(), 2049);
+    // Many, in either order, become the blocks that they fit in.
+    for order in [[3001, 3002, 3003, 3004], [3008, 3007, 3006, 3005]] {
+        assert!(order.iter().all(|frame| table.release(mfn(*frame), DOMAIN)));
+        let mut frames = table.take_limbo();
+        let mut run = LimboRun::new(frames.next().unwrap());
+        frames.for_each(|frame| run.add(frame).unwrap());
+        allocator.free(run);
+    }
+    assert_eq!(allocator.free_frames(), 2049 + 8);
+    for (order, first) in [(3, 3000), (0, 3008)] {
+        let chunk = allocator.allocate(order, 64).unwrap();
+        assert_eq!(chunk.first(), mfn(first));
+        chunk
+            .prepare(OldContent::Kept, |_| {}, |_| {})
+            .assign(DOMAIN);
+    }
+    // What is not next to the others is not taken; what is dropped goes back.
+    assert!(table.release(mfn(3000), DOMAIN) && table.release(mfn(3002), DOMAIN));
+    let mut frames = table.take_limbo();
+    let mut run = LimboRun::new(frames.next().unwrap());
+    let stranger = run.add(frames.next().unwrap()).unwrap_err();
+    drop(run);
+    assert_eq!(table.take_limbo().count(), 1);
+    allocator.free(LimboRun::new(stranger));
     assert_eq!(allocator.free_frames(), 2049);
     let own = allocator.allocate(1, 64).unwrap();
     let own = own.prepare(OldContent::Kept, |_| {}, |_| {}).assign_own();
