@@ -47,17 +47,23 @@ impl FromStr for Uuid {
     type Err = InvalidUuid;
 
     fn from_str(text: &str) -> Result<Self, InvalidUuid> {
-        let mut digits = text.chars().filter(|&character| character != '-');
-        let mut bytes = [0; 16];
-        let mut digit = || digits.next()?.to_digit(16);
-        for byte in &mut bytes {
-            let (high, low) = (digit().ok_or(InvalidUuid)?, digit().ok_or(InvalidUuid)?);
-            *byte = (high << 4 | low) as u8;
+        let mut value = 0_u128;
+        let mut digits = 0;
+        for byte in text.bytes() {
+            let digit = match byte {
+                b'-' => continue,
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                b'A'..=b'F' => byte - b'A' + 10,
+                _ => return Err(InvalidUuid),
+            };
+            value = value << 4 | u128::from(digit);
+            digits += 1;
         }
-        if digits.next().is_some() {
+        if digits != 32 {
             return Err(InvalidUuid);
         }
-        Ok(Self(bytes))
+        Ok(Self(value.to_be_bytes()))
     }
 }
 

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use xen_abi::DomId;
-use xenstore::{Client, ClientError, WatchEvent};
+use xenstore::wire::Operation;
+use xenstore::{Client, ClientError, TransactionId, WatchEvent};
 
 const INTRODUCE: &str = "@introduceDomain";
 const RELEASE: &str = "@releaseDomain";
@@ -226,11 +227,17 @@ impl Watcher {
         or_nothing(client.watch(&path, &domain.to_string())).map(drop)
     }
 
+    /// Asks for all at once. Another domain of the same number is told by the watch on its console.
     fn find_gone(&mut self, client: &mut Client) -> Result<(), ClientError> {
-        for domain in self.known.keys().copied().collect::<Vec<_>>() {
-            if client.is_introduced(domain)? {
-                // It may be another of the same number.
-                self.look_at(client, domain)?;
+        let known: Vec<DomId> = self.known.keys().copied().collect();
+        let question = |domain: &DomId| {
+            let payload = format!("{domain}\0").into_bytes();
+            (Operation::IsDomainIntroduced, payload)
+        };
+        let questions: Vec<_> = known.iter().map(question).collect();
+        let answers = client.batch(TransactionId::NONE, &questions)?;
+        for (domain, answer) in known.into_iter().zip(answers) {
+            if answer.is_ok_and(|answer| answer.starts_with(b"T")) {
                 continue;
             }
             let path = format!("/local/domain/{domain}/console");

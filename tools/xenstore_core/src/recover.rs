@@ -108,6 +108,9 @@ impl Store {
     fn forget_steps(&mut self) {
         self.effects.clear();
         self.journal.take();
+        let connections = self.connections.iter();
+        let behind = connections.filter(|(_, connection)| connection.backlog() > 0);
+        self.behind = behind.map(|(id, _)| *id).collect();
     }
 
     fn replay(&mut self, journal: &[u8]) -> Result<Recovered> {

@@ -166,6 +166,9 @@ impl Store {
             connection.sent -= first.length();
             done.extend(connection.pop());
         }
+        if connection.backlog() == 0 {
+            self.behind.remove(&id);
+        }
         if let ConnectionId::Domain(domain) = id {
             self.journal.sent(domain, count);
         }
@@ -213,6 +216,7 @@ impl Store {
         let backlog = connection.backlog();
         self.charge(domain_of(id), 0, memory);
         if wake {
+            self.behind.insert(id);
             self.effects.push(Effect::Output(id));
         }
         let privileged = domain_of(id) == DOMAIN_0;

@@ -86,6 +86,8 @@ pub struct Store {
     pub(crate) versions: BTreeSet<(u64, ConnectionId, u32)>,
     /// Domains that are slowed down because they spoil others' transactions.
     pub(crate) throttled: BTreeSet<DomainId>,
+    /// All connections with a backlog, and maybe some without: so that nobody goes through all for that.
+    pub(crate) behind: BTreeSet<ConnectionId>,
     /// Domains being introduced, with frame and event channel.
     pub(crate) introducing: BTreeMap<DomainId, (u64, u32)>,
     /// The last tick's time.
@@ -127,6 +129,7 @@ impl Store {
             turns: VecDeque::new(),
             versions: BTreeSet::new(),
             throttled: BTreeSet::new(),
+            behind: BTreeSet::new(),
             introducing: BTreeMap::new(),
             now: 0,
             last_cause: 0,
@@ -256,12 +259,20 @@ impl Store {
     pub fn deadline(&self) -> Option<u64> {
         let soon = if !self.throttled.is_empty() {
             50
-        } else if self.connections.values().any(|c| c.backlog() > 0) {
+        } else if self.has_backlog() {
             1000
         } else {
             return None;
         };
         Some(self.now + soon)
+    }
+
+    fn has_backlog(&self) -> bool {
+        let connections = |id| self.connections.get(id);
+        self.behind
+            .iter()
+            .filter_map(connections)
+            .any(|connection| connection.backlog() > 0)
     }
 
     /// The records of what was committed since it was called last: to be appended to the journal before anything of it is

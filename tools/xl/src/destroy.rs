@@ -39,7 +39,7 @@ impl Run for Destroy {
 /// Ends a domain and removes all that belongs to it. What is not there (any more) is no error, so that it can be done
 /// again after a failure or a kill.
 pub(crate) fn remove(context: &Context, domain: DomId, uuid: Uuid) -> Outcome {
-    let record = record::of_uuid(uuid);
+    let record = record::head_of_uuid(uuid);
     if let Some(record) = &record
         && record.state == State::Running
     {

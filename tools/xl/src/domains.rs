@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use domain_config::Uuid;
 use xen_control::{DomId, DomainInfo};
 use xenstore::TransactionId;
 use xenstore::wire::Operation;
@@ -27,33 +26,41 @@ impl Context {
 
     /// The number of the domain of this name.
     pub(crate) fn domain_named(&self, name: &str) -> Result<Option<DomId>, Failure> {
-        let domains = self.control()?.domains()?;
-        // Domains of ours are known by a record each, so that finding one does not take longer the more there are.
-        if let Some(record) = record::of_name(name)
-            && let Some(found) = domains.iter().find(|info| info.handle == record.uuid.0)
-        {
-            return Ok(Some(found.domain));
+        if let Some(found) = self.recorded_as(name)? {
+            return Ok(Some(found));
         }
+        let domains = self.control()?.domains()?;
         let others: Vec<DomId> = domains.iter().map(|info| info.domain).collect();
         let names = self.names(&others)?;
         let found = names.into_iter().find(|(_, known)| known == name);
         Ok(found.map(|(domain, _)| domain))
     }
 
-    /// The domain that keeps a new one from having this name. Domains of ours are known by their records, so that this
-    /// does not take longer the more there are; another toolstack's are asked for in xenstore.
+    /// The domain of ours of this name: these are known by a record each, so that finding one does not take longer the
+    /// more there are.
+    fn recorded_as(&self, name: &str) -> Result<Option<DomId>, Failure> {
+        let Some(record) = record::of_name(name) else {
+            return Ok(None);
+        };
+        let Some(domain) = record.domain else {
+            return Ok(None);
+        };
+        let info = self.control()?.domain_info(domain)?;
+        let is_it = info.is_some_and(|info| info.handle == record.uuid.0);
+        Ok(is_it.then_some(domain))
+    }
+
+    /// The domain that keeps a new one from having this name. Domains of ours are known by their records; only another
+    /// toolstack's are asked for in xenstore.
     pub(crate) fn holder_of(&self, name: &str) -> Result<Option<DomId>, Failure> {
-        let domains = self.control()?.domains()?;
-        if let Some(record) = record::of_name(name) {
-            let found = domains.iter().find(|info| info.handle == record.uuid.0);
-            if let Some(found) = found {
-                return Ok(Some(found.domain));
-            }
+        if let Some(found) = self.recorded_as(name)? {
+            return Ok(Some(found));
         }
+        let domains = self.control()?.domains()?;
         let recorded = record::recorded();
         let others: Vec<DomId> = domains
             .iter()
-            .filter(|info| !recorded.contains(&Uuid(info.handle).to_string()))
+            .filter(|info| recorded.binary_search(&info.handle).is_err())
             .map(|info| info.domain)
             .collect();
         let names = self.names(&others)?;

@@ -139,9 +139,11 @@ fn look(context: &Context) -> Outcome {
         }
     }
     // Domains that somebody else ended.
-    for record in record::all() {
-        let is_there = domains.iter().any(|info| info.handle == record.uuid.0);
-        if !is_there
+    let mut there: Vec<[u8; 16]> = domains.iter().map(|info| info.handle).collect();
+    there.sort_unstable();
+    for uuid in record::recorded() {
+        if there.binary_search(&uuid).is_err()
+            && let Some(record) = record::head_of_uuid(Uuid(uuid))
             && !record.worker.is_alive()
             && let Some(domain) = record.domain
             && let Err(failure) = destroy::remove(context, domain, record.uuid)

@@ -5,7 +5,6 @@
 //! what a killed builder left is known, and its configuration, by which it is made anew when it reboots. Making the
 //! link is what claims the name: of two that want it, one fails. Records change by renaming, all at once.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -15,6 +14,8 @@ use domain_config::{DomainConfig, Source, Uuid};
 use xen_control::DomId;
 
 const DIRECTORY: &str = "/run/xenolith";
+/// What a record begins with.
+const FORM: &str = "# xenolith domain 1\n# ";
 
 /// How far a domain is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,17 @@ pub(crate) struct Record {
     pub(crate) config: DomainConfig,
 }
 
+/// What is written down of a domain, with its configuration as it is: to understand that takes longest, and few need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub(crate) uuid: Uuid,
+    pub(crate) name: String,
+    pub(crate) state: State,
+    pub(crate) worker: Worker,
+    pub(crate) domain: Option<DomId>,
+    config: String,
+}
+
 fn directory(name: &str) -> PathBuf {
     PathBuf::from(DIRECTORY).join(name)
 }
@@ -88,23 +100,89 @@ fn make_directory(name: &str) -> io::Result<()> {
         .create(directory(name))
 }
 
-impl Record {
+impl Head {
     /// Writes it, in place of what was there of this domain.
     pub(crate) fn save(&self) -> io::Result<()> {
         let path = path(self.uuid);
         let partial = path.with_extension(format!("partial-{}", std::process::id()));
-        let write = || {
-            let mut file = match fs::File::create(&partial) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    make_directory("domains")?;
-                    fs::File::create(&partial)?
-                }
-                result => result?,
-            };
-            file.write_all(self.to_text().as_bytes())?;
-            fs::rename(&partial, &path)
+        let mut file = match fs::File::create(&partial) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory("domains")?;
+                fs::File::create(&partial)?
+            }
+            result => result?,
         };
-        write()
+        file.write_all(self.to_text().as_bytes())?;
+        fs::rename(&partial, &path)
+    }
+
+    /// Forgets the domain, and gives up its name.
+    pub(crate) fn remove(&self) {
+        let link = link(&self.name);
+        let own = format!("../domains/{}", self.uuid);
+        // What fails here is found by `xl reconcile`.
+        if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == own.as_str()) {
+            let _ = fs::remove_file(link);
+        }
+        let _ = fs::remove_file(path(self.uuid));
+    }
+
+    fn to_text(&self) -> String {
+        let state = match self.state {
+            State::Building => "building",
+            State::Running => "running",
+        };
+        let domain = self
+            .domain
+            .map_or_else(|| "-".to_owned(), |domain| domain.to_string());
+        format!(
+            "{FORM}{} {state} {domain} {} {} {}\n{}",
+            self.uuid, self.worker.process, self.worker.began, self.name, self.config
+        )
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let (facts, config) = text.strip_prefix(FORM)?.split_once('\n')?;
+        let mut words = facts.splitn(6, ' ');
+        let uuid = words.next()?.parse().ok()?;
+        let state = match words.next()? {
+            "building" => State::Building,
+            "running" => State::Running,
+            _ => return None,
+        };
+        let domain = match words.next()? {
+            "-" => None,
+            number => Some(number.parse().ok()?),
+        };
+        let process = words.next()?.parse().ok()?;
+        let began = words.next()?.parse().ok()?;
+        let name = words.next()?.to_owned();
+        Some(Self {
+            uuid,
+            name,
+            state,
+            worker: Worker { process, began },
+            domain,
+            config: config.to_owned(),
+        })
+    }
+}
+
+impl Record {
+    /// Writes it, in place of what was there of this domain.
+    pub(crate) fn save(&self) -> io::Result<()> {
+        self.head().save()
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            uuid: self.uuid,
+            name: self.name.clone(),
+            state: self.state,
+            worker: self.worker,
+            domain: self.domain,
+            config: self.config.to_text(),
+        }
     }
 
     /// Claims the name, and writes the record.
@@ -149,52 +227,18 @@ impl Record {
 
     /// Forgets the domain, and gives up its name.
     pub(crate) fn remove(&self) {
-        let link = link(&self.name);
-        let own = format!("../domains/{}", self.uuid);
-        // What fails here is found by `xl reconcile`.
-        if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == own.as_str()) {
-            let _ = fs::remove_file(link);
-        }
-        let _ = fs::remove_file(path(self.uuid));
-    }
-
-    fn to_text(&self) -> String {
-        let state = match self.state {
-            State::Building => "building",
-            State::Running => "running",
-        };
-        let domain = self
-            .domain
-            .map_or_else(|| "-".to_owned(), |domain| domain.to_string());
-        format!(
-            "# xenolith domain 1\n# {} {state} {domain} {} {} {}\n{}",
-            self.uuid,
-            self.worker.process,
-            self.worker.began,
-            self.name,
-            self.config.to_text()
-        )
+        self.head().remove();
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        let facts = text
-            .strip_prefix("# xenolith domain 1\n# ")?
-            .lines()
-            .next()?;
-        let mut words = facts.splitn(6, ' ');
-        let uuid = words.next()?.parse().ok()?;
-        let state = match words.next()? {
-            "building" => State::Building,
-            "running" => State::Running,
-            _ => return None,
-        };
-        let domain = match words.next()? {
-            "-" => None,
-            number => Some(number.parse().ok()?),
-        };
-        let process = words.next()?.parse().ok()?;
-        let began = words.next()?.parse().ok()?;
-        let name = words.next()?.to_owned();
+        let Head {
+            uuid,
+            name,
+            state,
+            worker,
+            domain,
+            ..
+        } = Head::from_text(text)?;
         let source = Source {
             name: "record",
             text,
@@ -204,7 +248,7 @@ impl Record {
             uuid,
             name,
             state,
-            worker: Worker { process, began },
+            worker,
             domain,
             config,
         })
@@ -216,12 +260,17 @@ pub(crate) fn of_uuid(uuid: Uuid) -> Option<Record> {
     Record::from_text(&fs::read_to_string(path(uuid)).ok()?)
 }
 
-/// The record of a domain, by its name.
-pub(crate) fn of_name(name: &str) -> Option<Record> {
+/// The same without its configuration.
+pub(crate) fn head_of_uuid(uuid: Uuid) -> Option<Head> {
+    Head::from_text(&fs::read_to_string(path(uuid)).ok()?)
+}
+
+/// What is written down of the domain of a name.
+pub(crate) fn of_name(name: &str) -> Option<Head> {
     if name.contains('/') {
         return None;
     }
-    Record::from_text(&fs::read_to_string(link(name)).ok()?)
+    Head::from_text(&fs::read_to_string(link(name)).ok()?)
 }
 
 /// Changes what is written down of a domain's configuration, if anything is.
@@ -233,15 +282,17 @@ pub(crate) fn change(handle: [u8; 16], change: impl FnOnce(&mut DomainConfig)) -
     record.save()
 }
 
-/// The UUIDs of all domains that are written down, as text.
-pub(crate) fn recorded() -> HashSet<String> {
+/// The UUIDs of all domains that are written down, in ascending order.
+pub(crate) fn recorded() -> Vec<[u8; 16]> {
     let entries = fs::read_dir(directory("domains"))
         .into_iter()
         .flatten()
         .flatten();
-    entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    let mut all: Vec<[u8; 16]> = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.parse::<Uuid>().ok()?.0))
+        .collect();
+    all.sort_unstable();
+    all
 }
 
 /// All records.
@@ -295,7 +346,7 @@ pub(crate) fn run_file(name: &str) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Record, State, Worker};
+    use super::{Head, Record, State, Worker};
     use domain_config::{DomainConfig, Uuid};
 
     #[test]
@@ -311,7 +362,9 @@ mod tests {
             domain: Some(5),
             config,
         };
-        assert_eq!(Record::from_text(&record.to_text()), Some(record.clone()));
+        let text = record.head().to_text();
+        assert_eq!(Record::from_text(&text), Some(record.clone()));
+        assert_eq!(Head::from_text(&text), Some(record.head()));
         assert!(record.worker.is_alive());
         assert!(
             !Worker {

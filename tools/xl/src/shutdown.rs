@@ -18,11 +18,11 @@ const TOKEN: &str = "request";
 /// Options of `xl shutdown`.
 #[derive(Args, Debug)]
 pub(crate) struct Shutdown {
-    /// The domain, by name or number
-    #[arg(required_unless_present = "all")]
-    domain: Option<String>,
+    /// The domains, by name or number
+    #[arg(value_name = "DOMAIN", required_unless_present = "all")]
+    domains: Vec<String>,
     /// Shut down all guest domains
-    #[arg(short, long, conflicts_with = "domain")]
+    #[arg(short, long, conflicts_with = "domains")]
     all: bool,
     /// Wait for the domains to be gone
     #[arg(short, long)]
@@ -39,7 +39,7 @@ impl Run for Shutdown {
     fn run(self, context: &Context) -> Outcome {
         ask(
             context,
-            self.domain.as_deref(),
+            &self.domains,
             self.wait,
             "poweroff",
             "Shutting down",
@@ -51,11 +51,11 @@ impl Run for Shutdown {
 /// Options of `xl reboot`.
 #[derive(Args, Debug)]
 pub(crate) struct Reboot {
-    /// The domain, by name or number
-    #[arg(required_unless_present = "all")]
-    domain: Option<String>,
+    /// The domains, by name or number
+    #[arg(value_name = "DOMAIN", required_unless_present = "all")]
+    domains: Vec<String>,
     /// Reboot all guest domains
-    #[arg(short, long, conflicts_with = "domain")]
+    #[arg(short, long, conflicts_with = "domains")]
     all: bool,
     /// Wait for the domains to be gone
     #[arg(short, long)]
@@ -72,7 +72,7 @@ impl Run for Reboot {
     fn run(self, context: &Context) -> Outcome {
         ask(
             context,
-            self.domain.as_deref(),
+            &self.domains,
             self.wait,
             "reboot",
             "Rebooting",
@@ -83,19 +83,19 @@ impl Run for Reboot {
 
 fn ask(
     context: &Context,
-    domain: Option<&str>,
+    words: &[String],
     wait: bool,
     request: &str,
     doing: &str,
     name: &str,
 ) -> Outcome {
-    let domains: Vec<DomId> = match domain {
-        Some(word) => vec![context.find_domain(word)?.domain],
-        None => chosen(context, &[])?
-            .iter()
-            .map(|(info, _)| info.domain)
-            .filter(|domain| *domain != 0)
-            .collect(),
+    let domains: Vec<DomId> = if words.is_empty() {
+        let all = chosen(context, &[])?;
+        let numbers = all.iter().map(|(info, _)| info.domain);
+        numbers.filter(|domain| *domain != 0).collect()
+    } else {
+        let find = |word: &String| context.find_domain(word).map(|info| info.domain);
+        words.iter().map(find).collect::<Result<_, _>>()?
     };
     let mut failures = Vec::new();
     let mut asked = Vec::new();
