@@ -52,6 +52,14 @@ pub(crate) fn xen() -> Result<PathBuf> {
     Ok(directory.join("boot/xen-4.17-amd64"))
 }
 
+/// Debian's GRUB for paravirtual guests.
+pub(crate) fn grub_xen() -> Result<PathBuf> {
+    let directory = cached("grub-xen", |directory| {
+        unpack("grub-xen-host", None, directory)
+    })?;
+    Ok(directory.join("usr/lib/grub-xen/grub-x86_64-xen.bin"))
+}
+
 /// A directory of the cache, filled by `fill` the first time. Others that want it meanwhile wait.
 pub(crate) fn cached(name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
     let directory = workspace::cache().join(name);

@@ -25,8 +25,11 @@ pub(crate) fn files(kernel: &Kernel) -> Result<Vec<File>> {
         .find(|guest| guest.ends_with("guest_hello"))
         .context("there is no test guest guest_hello")?;
     let hello = fs::read(&hello).with_context(|| format!("cannot read {}", hello.display()))?;
+    let grub = crate::debian::grub_xen()?;
+    let grub = fs::read(&grub).with_context(|| format!("cannot read {}", grub.display()))?;
     Ok(vec![
         ("guest/hello".to_owned(), hello),
+        ("guest/grub-xen".to_owned(), grub),
         ("guest/vmlinuz".to_owned(), image),
         ("guest/initrd".to_owned(), initramfs(kernel)?),
         (

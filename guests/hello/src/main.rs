@@ -1,4 +1,5 @@
-//! Says hello: start info, version, hypercalls by `syscall` and through the hypercall page.
+//! Says hello: start info, version, hypercalls by `syscall` and through the hypercall page. With `crash=1` on its command
+//! line it crashes instead: there are no handlers for traps.
 
 #![no_std]
 #![no_main]
@@ -16,6 +17,10 @@ fn main(info: &'static StartInfo) {
         info.nr_pages
     );
     check_eq!(&info.magic[..10], b"xen-3.0-x8");
+    if guest_runtime::option(info, "crash=") == Some(1) {
+        // SAFETY: nothing of this program is to go on.
+        unsafe { core::arch::asm!("ud2", options(noreturn)) }
+    }
     // SAFETY: XENVER_version takes no pointer.
     let inline = unsafe {
         hypercalls::hypercall(

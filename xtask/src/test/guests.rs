@@ -31,10 +31,7 @@ pub(crate) fn cases(full: bool, hypervisor: Option<&str>) -> Result<Vec<Case>> {
 /// Debian's GRUB for paravirtual guests: linked at 0, with VIRT_BASE 0. As domain 0 it has no console to say
 /// anything on; that its image is taken and started is what there is to see.
 fn grub(hypervisor: Option<&str>) -> Result<Verdict> {
-    let package = debian::cached("grub-xen", |directory| {
-        debian::unpack("grub-xen-host", None, directory)
-    })?;
-    let kernel = package.join("usr/lib/grub-xen/grub-x86_64-xen.bin");
+    let kernel = debian::grub_xen()?;
     let directory = RunDirectory::new()?;
     let boot = boot(hypervisor, &kernel, "words  for GRUB", &directory)?;
     let plan = Plan {
