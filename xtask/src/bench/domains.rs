@@ -23,7 +23,7 @@ impl Default for Options {
         Options {
             many: 0,
             only: None,
-            daemons: "debian".to_owned(),
+            daemons: "ours".to_owned(),
         }
     }
 }
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long)]
     only: Option<String>,
     /// Whose daemons serve our xl: debian or ours
-    #[arg(long, default_value = "debian")]
+    #[arg(long, default_value = "ours")]
     daemons: String,
 }
 
