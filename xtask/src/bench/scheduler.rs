@@ -267,7 +267,7 @@ pub(crate) fn run_all() -> Result<i32> {
     }
     print!("{table}");
     fs::write(directory.join("sched.txt"), &table)?;
-    println!("shares are within {worst:.2} % of what weights and caps say");
+    println!("shares are within {worst:.2} % of what weights say, and no cap is exceeded by more");
     Ok(i32::from(worst > 2.0))
 }
 
