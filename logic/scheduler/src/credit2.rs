@@ -19,7 +19,8 @@
 //!
 //! **Times.** A unit runs for a slice, [`TARGET_LATENCY`] divided by the number that wait, plus the time for which it
 //! stays the most deserving. A unit that wakes and was more deserving than the running one when that began preempts it,
-//! but not before the rate limit. A CPU that runs the only unit of its queue looks around every [`BALANCE_PERIOD`].
+//! but not before the rate limit. A CPU that runs the only unit of its queue looks around every [`BALANCE_PERIOD`], sooner if
+//! that unit is a light one.
 //!
 //! Tags wrap around; differences count, and stay far below half the range.
 
@@ -34,7 +35,7 @@ pub const DEFAULT_RATE_LIMIT: u64 = 1_000_000;
 const TARGET_LATENCY: u64 = 8_000_000;
 const MIN_SLICE: u64 = 1_000_000;
 const MAX_SLICE: u64 = 4_000_000;
-/// Longest that a CPU runs a unit without looking at other queues.
+/// Longest that a CPU runs any unit without looking at other queues.
 pub(crate) const BALANCE_PERIOD: u64 = 20_000_000;
 /// What a unit must be owed to be worth taking from another queue, when the own one has something to run.
 pub(crate) const MIGRATE_RESIST: u64 = 2_000_000;
@@ -58,6 +59,13 @@ pub(crate) fn virtual_time(real: u64, weight: u32) -> i64 {
 /// Nanoseconds in which a unit of this weight advances by `virtual_time`.
 pub(crate) fn real_time(virtual_time: i64, weight: u32) -> i64 {
     virtual_time.saturating_mul(i64::from(weight)) / i64::from(DEFAULT_WEIGHT)
+}
+
+/// Longest that a CPU runs a unit of this weight without looking at other queues: a light one soon gets far ahead of what
+/// waits there.
+fn balance_period(weight: u32) -> u64 {
+    let period = BALANCE_PERIOD * u64::from(weight) / u64::from(DEFAULT_WEIGHT);
+    period.clamp(BALANCE_PERIOD / 2, BALANCE_PERIOD)
 }
 
 /// The policy of a queue.
@@ -197,7 +205,7 @@ impl Policy for Credit2 {
         let entry = units.get(slot)?;
         if open {
             runner.start_tag = entry.tag;
-            runner.slice_end = now.saturating_add(BALANCE_PERIOD);
+            runner.slice_end = now.saturating_add(balance_period(entry.weight()));
             if lead(entry.tag, self.time) > 0 {
                 self.time = entry.tag;
             }
