@@ -1,6 +1,7 @@
 //! Page tables, descriptor tables, and mappings.
 
 use guest_runtime::hypercalls::call;
+use guest_runtime::list::List;
 use guest_runtime::memory::{self, PAGE, Page, address_of, mmu_update, mmuext, pte};
 use guest_runtime::random::Random;
 use guest_runtime::traps::{try_read, try_read_selector, try_write};
@@ -16,9 +17,10 @@ use guest_runtime::{check, expect_eq};
 use crate::Kind;
 use crate::arena::{entry, frame, page, pages, slot, window, windows};
 
-pub(crate) static KINDS: [Kind; 19] = [
+pub(crate) static KINDS: [Kind; 20] = [
     Kind::new("pin", pin),
     Kind::new("pin again", pin),
+    Kind::new("pins in a list", pin_several),
     Kind::new("unpin", unpin),
     Kind::new("mmu_update", update),
     Kind::new("mmu_update keeping A and D", update_preserving),
@@ -41,6 +43,17 @@ pub(crate) static KINDS: [Kind; 19] = [
 fn pin(random: &mut Random) -> bool {
     let level = random.below(4) as u32;
     mmuext(MMUEXT_PIN_L1_TABLE + level, frame(random), 0) == 0
+}
+
+/// Some made read-only and pinned, as Linux does it for a new process.
+fn pin_several(random: &mut Random) -> bool {
+    let mut list = List::<8>::new();
+    for _ in 0..4 {
+        let page = page(random);
+        list.map(page.address, page.maddr() | pte::PAGE_RO)
+            .extended(MMUEXT_PIN_L1_TABLE + random.below(4) as u32, page.mfn());
+    }
+    list.make().skip(1).step_by(2).any(|result| result == 0)
 }
 
 fn unpin(random: &mut Random) -> bool {

@@ -1,5 +1,6 @@
 //! Pins and roots: in every order, of pages that are tables and pages that are none.
 
+use guest_runtime::list::List;
 use guest_runtime::memory::{self, Page, mmuext, pte};
 use guest_runtime::xen_abi::mmu::{
     MMUEXT_NEW_BASEPTR, MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L1_TABLE, MMUEXT_UNPIN_TABLE,
@@ -24,6 +25,7 @@ pub(crate) fn run() {
     in_use();
     roots();
     many();
+    lists();
 }
 
 fn orders() {
@@ -221,5 +223,79 @@ fn many() {
     expect_eq!(l2.map_rw(), 0);
     expect_eq!(l3.map_rw(), 0);
     expect_eq!(l4.map_rw(), 0);
+    expect_eq!(page.map_rw(), 0);
+}
+
+/// Pins among mappings in one list, as Linux pins a process's tables: each has its own result, and those that other
+/// calls follow are made before these.
+fn lists() {
+    const TABLES: usize = 20;
+    let tables = [(); TABLES].map(|()| Page::take());
+    let writable = Page::take();
+    let mut pins = List::<64>::new();
+    for table in tables {
+        pins.map(table.address, table.maddr() | pte::PAGE_RO)
+            .extended(MMUEXT_PIN_L1_TABLE, table.mfn());
+    }
+    pins.extended(MMUEXT_PIN_L1_TABLE, writable.mfn())
+        .map(writable.address, writable.maddr() | pte::PAGE_RW)
+        .extended(MMUEXT_UNPIN_TABLE, tables[0].mfn())
+        .map(tables[0].address, tables[0].maddr() | pte::PAGE_RW)
+        .extended(MMUEXT_PIN_L1_TABLE, tables[0].mfn());
+    for (index, result) in pins.make().enumerate() {
+        let expected = if index == 2 * TABLES || index == 2 * TABLES + 4 {
+            EINVAL
+        } else {
+            0
+        };
+        expect_eq!(result, expected, "{index}");
+    }
+    for table in &tables[1..] {
+        expect!(table.map_rw() < 0);
+    }
+    let mut unpins = List::<64>::new();
+    for table in &tables[1..] {
+        unpins
+            .extended(MMUEXT_UNPIN_TABLE, table.mfn())
+            .map(table.address, table.maddr() | pte::PAGE_RW);
+    }
+    for (index, result) in unpins.make().enumerate() {
+        expect_eq!(result, 0, "{index}");
+    }
+    long_list();
+}
+
+/// A pin in a list that takes longer to check than the list may take, with mappings and pins behind it.
+fn long_list() {
+    const TABLES: u64 = 40;
+    let page = Page::take();
+    expect_eq!(page.map_ro(), 0);
+    let l2 = Page::take();
+    let full: [Page; TABLES as usize] = core::array::from_fn(|index| {
+        let l1 = Page::take();
+        for entry in 0..512 {
+            l1.set(entry, page.maddr() | pte::PAGE_RO);
+        }
+        expect_eq!(l1.map_ro(), 0);
+        l2.set(index as u64, names(l1));
+        l1
+    });
+    let other = Page::take();
+    let results = List::<8>::new()
+        .map(l2.address, l2.maddr() | pte::PAGE_RO)
+        .extended(MMUEXT_PIN_L1_TABLE + 1, l2.mfn())
+        .map(other.address, other.maddr() | pte::PAGE_RO)
+        .extended(MMUEXT_PIN_L1_TABLE, other.mfn())
+        .make()
+        .eq([0; 4]);
+    expect!(results);
+    expect_eq!(full[0].map_rw(), EBUSY);
+    for table in [l2, other] {
+        expect_eq!(unpin(table.mfn()), 0);
+        expect_eq!(table.map_rw(), 0);
+    }
+    for l1 in full {
+        expect_eq!(l1.map_rw(), 0);
+    }
     expect_eq!(page.map_rw(), 0);
 }

@@ -12,6 +12,7 @@ pub mod console;
 pub mod event_channels;
 pub mod grants;
 pub mod hypercalls;
+pub mod list;
 pub mod memory;
 pub mod random;
 pub mod shared;
