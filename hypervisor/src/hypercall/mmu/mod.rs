@@ -13,7 +13,7 @@ use alloc::sync::Arc;
 
 use ::hypercall::{Authorized, Budget, CallFrame, Outcome, authorize, op};
 use addr::{Mfn, Pfn, Vaddr};
-use frames::{AccessBits, Entry, LockedTable, Owners, PageType, TypeError, Work};
+use frames::{AccessBits, Entry, LockedTable, Owners, PageType, TypeError, TypedRef, Work};
 use platform_cpu::guest;
 use platform_memory::m2p;
 use xen_abi::domid::{DOMID_IO, DOMID_SELF, DOMID_XEN};
@@ -247,7 +247,7 @@ fn update_list(
             page: frames,
         },
         permission: Update::permission(context, tables, frames),
-        locked: None,
+        target: None,
     };
     let mut budget = Budget::new(BUDGET);
     let mut done = 0;
@@ -278,8 +278,26 @@ struct Permission {
 struct Update {
     owners: Owners,
     permission: Result<Permission, Errno>,
-    /// The table of the last item: as a rule the next one is in the same.
-    locked: Option<LockedTable<'static, 'static, Machine>>,
+    /// What the last item was about: as a rule the next one is about the same.
+    target: Option<Target>,
+}
+
+/// The page that items change.
+enum Target {
+    /// A page table in use.
+    Table(LockedTable<'static, 'static, Machine>),
+    /// A page that the domain may write itself: Linux fills tables that are not in use yet this way.
+    Plain(TypedRef<'static>),
+}
+
+impl Target {
+    #[inline]
+    fn frame(&self) -> Mfn {
+        match self {
+            Self::Table(table) => table.frame(),
+            Self::Plain(page) => page.frame(),
+        }
+    }
 }
 
 impl Update {
@@ -305,9 +323,7 @@ impl Update {
         at: Vaddr,
         budget: &mut Budget,
     ) -> Result<(), Stop> {
-        // The list was checked to be the guest's: adding 8 stays in it.
-        let value_at = Vaddr::new(at.raw().wrapping_add(8));
-        let (Ok(pointer), Ok(value)) = (guest::read_u64(at), guest::read_u64(value_at)) else {
+        let Ok([pointer, value]) = guest::read_words(at) else {
             return Err(Errno::EFAULT.into());
         };
         let access = match (pointer & 7) as u32 {
@@ -316,58 +332,64 @@ impl Update {
             MMU_MACHPHYS_UPDATE => return self.set_number(context, pointer, value),
             _ => return Err(Errno::ENOSYS.into()),
         };
-        if let Err(error) = &self.permission {
-            return Err((*error).into());
-        }
-        let table = Mfn::new(pointer >> 12);
+        let frame = Mfn::new(pointer >> 12);
         let index = (pointer >> 3 & 511) as usize;
         let value = Entry(value);
-        if let Some(locked) = &self.locked
-            && locked.frame() == table
-        {
-            return locked
-                .modify_l1(index, value, access, self.owners)
-                .map_err(|error| l1_errno(error).into());
-        }
-        self.locked = None;
-        match validator().lock(table, self.owners.table) {
-            Ok(locked) if locked.page_type() == PageType::L1 => self
-                .locked
-                .insert(locked)
-                .modify_l1(index, value, access, self.owners)
+        let owners = self.owners;
+        let target = match &mut self.target {
+            Some(target) if target.frame() == frame => target,
+            _ => self.find(frame)?,
+        };
+        match target {
+            Target::Table(table) if table.page_type() == PageType::L1 => table
+                .modify_l1(index, value, access, owners)
                 .map_err(|error| l1_errno(error).into()),
-            Ok(locked) => {
-                if self.owners.page != self.owners.table {
-                    return Err(Errno::EINVAL.into());
-                }
-                let mut work = Work::new(budget, &mut context.state.pending);
-                locked
-                    .modify(index, value, access, self.owners, &mut work)
-                    .map_err(table_stop)
+            Target::Table(table) => modify_upper(
+                table,
+                index,
+                value,
+                access,
+                owners,
+                &mut Work::new(budget, &mut context.state.pending),
+            ),
+            Target::Plain(page) => {
+                platform_memory::map(page.page()).store_u64(index * 8, value.0);
+                Ok(())
             }
-            Err(TypeError::NotATable) => self.write_plain(table, index, value),
-            Err(_) => Err(Errno::EINVAL.into()),
         }
     }
 
-    /// An item for a page that is no table: it is written if the domain itself may.
-    #[cold]
-    fn write_plain(&self, frame: Mfn, index: usize, value: Entry) -> Result<(), Stop> {
+    /// Takes hold of a page, and lets go of the last item's first: it may be named by an entry of this one's.
+    fn find(&mut self, frame: Mfn) -> Result<&mut Target, Errno> {
+        self.target = None;
+        if let Err(error) = &self.permission {
+            return Err(*error);
+        }
+        let target = match validator().lock(frame, self.owners.table) {
+            Ok(table) => Target::Table(table),
+            Err(TypeError::NotATable) => Target::Plain(self.plain_page(frame)?),
+            Err(_) => return Err(Errno::EINVAL),
+        };
+        Ok(self.target.insert(target))
+    }
+
+    /// A page that is no table.
+    #[inline(never)]
+    fn plain_page(&self, frame: Mfn) -> Result<TypedRef<'static>, Errno> {
         let mut pending = frames::Pending::new();
         let mut budget = Budget::new(1);
-        let page = validator()
+        validator()
             .take(
                 frame,
                 PageType::Writable,
                 self.owners.table,
                 &mut Work::new(&mut budget, &mut pending),
             )
-            .map_err(|_| Errno::EINVAL)?;
-        platform_memory::map(page.page()).store_u64(index * 8, value.0);
-        Ok(())
+            .map_err(|_| Errno::EINVAL)
     }
 
     /// Sets the number by which a frame's owner knows it.
+    #[inline(never)]
     fn set_number(&mut self, context: &Context<'_>, pointer: u64, value: u64) -> Result<(), Stop> {
         if self.owners.table != context.domain.id() {
             return Err(Errno::EPERM.into());
@@ -382,4 +404,22 @@ impl Update {
         m2p::set(frame, Pfn::new(value));
         Ok(())
     }
+}
+
+/// Changes an entry that names a table.
+#[inline(never)]
+fn modify_upper(
+    table: &LockedTable<'static, 'static, Machine>,
+    index: usize,
+    value: Entry,
+    access: AccessBits,
+    owners: Owners,
+    work: &mut Work<'_>,
+) -> Result<(), Stop> {
+    if owners.page != owners.table {
+        return Err(Errno::EINVAL.into());
+    }
+    table
+        .modify(index, value, access, owners, work)
+        .map_err(table_stop)
 }
