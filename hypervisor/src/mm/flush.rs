@@ -250,6 +250,9 @@ pub fn flush_on(cpus: &CpuSet) {
     // Each of them flushes after this tick, if it hears of the request.
     let asked = frame_table().clock().tick();
     let mut here = false;
+    // Only who was asked is waited for: one that has no guest's tables now may have some again when we look next, and
+    // would not know that it is to flush.
+    let mut others = CpuSet::default();
     for id in cpus.iter() {
         let Some(cpu) = CPUS.get(id) else { continue };
         if id == this {
@@ -257,12 +260,13 @@ pub fn flush_on(cpus: &CpuSet) {
         } else if cpu.loaded.load(Ordering::SeqCst) {
             counters::count(Count::FlushRequests);
             cpu::request(id, Work::Flush);
+            others.insert(id);
         }
     }
     if here {
         flush_local();
     }
-    for id in cpus.iter().filter(|id| *id != this) {
+    for id in others.iter() {
         if let Some(cpu) = CPUS.get(id) {
             // Acquire: pairs with the Release in `flushed`.
             cpu.wait(id, |cpu| cpu.epoch.load(Ordering::Acquire) > asked.0);
