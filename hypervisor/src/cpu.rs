@@ -186,11 +186,12 @@ impl Cpu {
         self.shared.work.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes all work that was asked for, as a set of [`Work`] bits.
+    /// Takes the work that was asked for, as a set of [`Work`] bits, but for flushes: others wait for these, so
+    /// whoever takes them serves them before anything else ([`mm::serve_flushes`]).
     #[inline]
     pub fn take_work(&mut self) -> u32 {
         // Acquire: pairs with Release in `request`.
-        self.shared.work.swap(0, Ordering::Acquire)
+        self.shared.work.fetch_and(FLUSHES, Ordering::Acquire) & !FLUSHES
     }
 
     /// Says that this CPU is about to enter a guest. False, and nothing said, if there is work to do first.

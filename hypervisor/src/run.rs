@@ -56,6 +56,7 @@ fn idle(cpu: &mut Cpu) {
 
 /// Does what interrupts and other CPUs asked for.
 fn do_work(cpu: &mut Cpu) {
+    mm::serve_flushes();
     let work = cpu.take_work();
     if work & Work::Timers as u32 != 0 {
         vcpu_time::run_timers(cpu);
@@ -73,7 +74,6 @@ fn do_work(cpu: &mut Cpu) {
         nmi::deliver();
     }
     // Nothing is to be done for `Work::Events`: they are looked for before each entry.
-    mm::serve(work);
 }
 
 /// Runs `current` until another vCPU should run in its place, which is returned, or none. While nothing else wants

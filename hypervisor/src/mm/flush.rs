@@ -192,8 +192,8 @@ pub fn wake_flush_waiters() {
     }
 }
 
-/// Serves the requests among `work`, which was taken from this CPU's.
-pub fn serve(work: u32) {
+/// Serves the requests among `work`, which was taken from this CPU's. Waits for nothing: others may wait for this.
+fn serve(work: u32) {
     const ALL: u32 = Work::Flush as u32;
     const SOME: u32 = Work::FlushPages as u32;
     if work & (ALL | SOME) == 0 {
