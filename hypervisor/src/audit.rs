@@ -218,7 +218,10 @@ fn hold_domain<M: TableMemory>(audit: &mut Audit<'_, 'static, M>, domain: &Domai
             audit.hold_typed(page);
         }
         let state = vcpu.state.lock();
-        for root in [&state.kernel_root, &state.user_root].into_iter().flatten() {
+        for root in [state.roots.kernel(), state.roots.user()]
+            .into_iter()
+            .flatten()
+        {
             audit.hold_typed(root.typed());
         }
         for page in &state.gdt_frames {

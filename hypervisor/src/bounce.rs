@@ -177,8 +177,10 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
     if cs & 3 == 3 {
         state.toggle_mode()?;
     }
-    if domain.assists(TYPE_ARCHITECTURAL_IOPL) {
-        state.iopl = (saved_flags >> IOPL_SHIFT & 3) as u8;
+    let iopl = (saved_flags >> IOPL_SHIFT & 3) as u8;
+    if domain.assists(TYPE_ARCHITECTURAL_IOPL) && state.iopl != iopl {
+        state.iopl = iopl;
+        state.roots.note_change();
     }
     regs.rip = rip;
     regs.cs = cs | 3;
@@ -195,7 +197,10 @@ pub fn iret(context: &mut Context<'_>) -> Result<u64, CrashReason> {
         regs.r11 = regs.rflags;
         regs.rcx = rip;
     }
-    state.nmi_masked = false;
+    if state.nmi_masked {
+        state.nmi_masked = false;
+        state.roots.note_change();
+    }
     vcpu.info().set_upcall_mask(saved_flags & IF == 0);
     Ok(rax)
 }

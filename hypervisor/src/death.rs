@@ -246,7 +246,10 @@ fn release_vcpu(domain: &Domain, vcpu: &Vcpu, work: &mut Work<'_>) -> bool {
     mm::forget_ldt(domain, vcpu);
     domain.area.set_gdt_frames(vcpu.id() as usize, &[]);
     state.gdt_frames.clear();
-    let roots = [state.kernel_root.take(), state.user_root.take()];
+    let roots = [
+        state.roots.replace_kernel(None),
+        state.roots.replace_user(None),
+    ];
     for root in roots.into_iter().flatten() {
         validator().release_root(root, work);
     }

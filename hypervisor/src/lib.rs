@@ -18,6 +18,7 @@ mod context;
 mod counters;
 mod cpu;
 mod creation;
+mod crossings;
 mod death;
 mod dom0;
 mod domain;

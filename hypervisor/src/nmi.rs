@@ -5,8 +5,8 @@ use platform_cpu::{HostFrame, ports};
 use x86_defs::exception::Exception;
 
 use crate::context::Context;
-use crate::cpu::{self, Work};
-use crate::{domains, events, watchdog};
+use crate::cpu::{self, Mode, Work};
+use crate::{domains, events, irq, watchdog};
 
 /// System control port B (ICH datasheet §13.7.1): why the chipset raised an NMI.
 const REASON_PORT: u16 = 0x61;
@@ -43,13 +43,17 @@ pub fn deliver() {
 fn in_hypervisor(frame: &HostFrame) {
     watchdog::nmi_in_hypervisor(frame);
     pass_on();
-    // The rest needs locks.
-    cpu::request(platform_cpu::cpu_id(), Work::Nmi);
+    // The rest needs locks. A CPU on its way into a guest, or through one, does not look at its work.
+    let id = platform_cpu::cpu_id();
+    cpu::request(id, Work::Nmi);
+    if cpu::mode(id) == Mode::Guest {
+        irq::send_reschedule(id);
+    }
 }
 
 /// NMIs are the hardware domain's, which owns the devices that raise them: its first vCPU is told.
 fn pass_on() {
-    if crate::irq::is_stopping() {
+    if irq::is_stopping() {
         platform_cpu::halt_forever();
     }
     // Reading the reason has no effect on the machine.

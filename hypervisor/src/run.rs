@@ -158,10 +158,11 @@ fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
 /// Enters the guest, and handles why it left.
 #[inline]
 fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    context.state.arm_crossings(context.domain, context.vcpu);
     if !context.cpu.begin_guest() {
         return Ok(());
     }
-    let exit = platform_cpu::enter_guest(context.regs);
+    let exit = platform_cpu::enter_guest(context.regs, &mut context.state.in_kernel);
     context.cpu.end_guest();
     match exit {
         Exit::Syscall => {

@@ -24,16 +24,12 @@ pub fn load(
         vcpu_time::follow(domain.id(), vcpu, cpu.id);
     }
     platform_memory::use_own_descriptors();
-    let root = if state.in_kernel {
-        state.kernel_root.as_ref()
-    } else {
-        state.user_root.as_ref()
-    };
     // First: from now on other CPUs ask this one to flush.
     mm::note_guest_loaded();
-    if let Some(root) = root {
+    if let Some(root) = state.current_root() {
         platform_memory::load_guest_root(root);
     }
+    state.roots.note_change();
     mm::load_descriptor_tables(domain, vcpu, state);
     *regs = state.regs;
     if state.xsave.restore().is_err() {

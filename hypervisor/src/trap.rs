@@ -4,6 +4,7 @@ use ::hypercall::CrashReason;
 use x86_defs::control::Cr0;
 use x86_defs::exception::{Exception, SelectorErrorCode};
 use x86_defs::paging::PageFaultCode;
+use xen_abi::trap::TrapInfo;
 
 use crate::bounce::{self, Callback, Extra};
 use crate::context::Context;
@@ -118,6 +119,14 @@ pub fn inject_page_fault(
     inject(context, Exception::PAGE_FAULT.0, code)
 }
 
+/// The handler that an entry of the trap table names.
+pub fn handler(trap: &TrapInfo) -> Callback {
+    Callback {
+        address: trap.address,
+        masks_events: trap.flags & TRAP_MASKS_EVENTS != 0,
+    }
+}
+
 /// Passes exception `number` to the guest's handler.
 ///
 /// # Errors
@@ -129,10 +138,7 @@ pub fn inject(context: &mut Context<'_>, number: u8, error_code: u32) -> Result<
     if trap.address == 0 {
         return Err(CrashReason::NoTrapHandler(number));
     }
-    let handler = Callback {
-        address: trap.address,
-        masks_events: trap.flags & TRAP_MASKS_EVENTS != 0,
-    };
+    let handler = handler(trap);
     let extra = if Exception(number).has_error_code() {
         Extra::ErrorCode(error_code)
     } else {
@@ -157,10 +163,7 @@ fn software_interrupt(
     if trap.address == 0 || trap.flags & TRAP_DPL < ring {
         return inject(context, Exception::GENERAL_PROTECTION.0, error_code);
     }
-    let handler = Callback {
-        address: trap.address,
-        masks_events: trap.flags & TRAP_MASKS_EVENTS != 0,
-    };
+    let handler = handler(trap);
     /// Length of `int imm8`.
     const INT_LENGTH: u64 = 2;
     context.regs.rip = context.regs.rip.wrapping_add(INT_LENGTH);

@@ -8,19 +8,19 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use arrayvec::ArrayVec;
 use cpu_policy::msr::VcpuMsrs;
-use frames::{RootRef, TypedRef};
+use frames::TypedRef;
 use platform_cpu::lock::{Once, SpinLock};
 use platform_cpu::{GuestRegs, segments::Segments, xsave::XsaveArea};
 use scheduler::Unit;
 use xen_abi::trap::TrapInfo;
 
 use crate::bounce::Callback;
+use crate::crossings::Roots;
 use crate::history::History;
 use crate::mm::LdtShadow;
 use crate::ranks;
 use crate::shared_info::VcpuInfoArea;
 use crate::vcpu_time::{Runstate, VcpuTimers};
-use ::hypercall::CrashReason;
 
 /// Frames of guest descriptors that a GDT can have (public/xen.h: 14, the rest is the hypervisor's).
 pub const MAX_GDT_FRAMES: usize = 14;
@@ -104,10 +104,8 @@ pub struct VcpuState {
     pub traps: Box<[TrapInfo; 256]>,
     /// Callbacks of the guest.
     pub callbacks: Callbacks,
-    /// Page tables while the kernel runs; always there once the vCPU is initialised.
-    pub kernel_root: Option<RootRef<'static>>,
-    /// Page tables while a program runs.
-    pub user_root: Option<RootRef<'static>>,
+    /// Roots of its page tables.
+    pub roots: Roots,
     /// Frames of the guest's descriptors, each with a type reference as a descriptor page.
     pub gdt_frames: ArrayVec<TypedRef<'static>, MAX_GDT_FRAMES>,
     /// Descriptors in them.
@@ -139,26 +137,6 @@ pub struct VcpuState {
     pub segments_bad: bool,
     /// The last calls, traps and events.
     pub history: History,
-}
-
-impl VcpuState {
-    /// Switches between the guest's kernel and its programs: page tables and the base of GS.
-    ///
-    /// # Errors
-    /// There is no page table to switch to.
-    #[inline]
-    pub fn toggle_mode(&mut self) -> Result<(), CrashReason> {
-        let root = if self.in_kernel {
-            &self.user_root
-        } else {
-            &self.kernel_root
-        };
-        let root = root.as_ref().ok_or(CrashReason::NoUserPageTable)?;
-        platform_memory::load_guest_root(root);
-        platform_cpu::segments::swap_gs();
-        self.in_kernel = !self.in_kernel;
-        Ok(())
-    }
 }
 
 impl Vcpu {

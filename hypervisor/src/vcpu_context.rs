@@ -20,6 +20,7 @@ use xen_abi::vcpu_context::{
 use zerocopy::FromZeros;
 
 use crate::bounce::{Callback, sanitize_flags};
+use crate::crossings::Roots;
 use crate::domain::Domain;
 use crate::history::History;
 use crate::mm;
@@ -40,8 +41,7 @@ pub fn empty() -> Result<VcpuState, Errno> {
         kernel_sp: 0,
         traps: empty_traps(traps)?,
         callbacks: Callbacks::default(),
-        kernel_root: None,
-        user_root: None,
+        roots: Roots::default(),
         pending: frames::Pending::default(),
         gdt_frames: ArrayVec::new(),
         gdt_entries: 0,
@@ -188,8 +188,9 @@ fn begin(
     }
     platform_memory::set_m2p_visible(&kernel_root, true);
 
-    state.kernel_root = Some(kernel_root);
-    state.user_root = user_root;
+    // It had none.
+    state.roots.replace_kernel(Some(kernel_root));
+    state.roots.replace_user(user_root);
     state.ldt_base = wanted.ldt_base;
     state.ldt_entries = u32::try_from(wanted.ldt_ents).unwrap_or(0).min(8192);
     fill(state, wanted);
@@ -305,9 +306,9 @@ pub fn describe(vcpu: &Vcpu, state: &VcpuState, into: &mut VcpuGuestContext) {
     into.kernel_ss = state.kernel_ss.into();
     into.kernel_sp = state.kernel_sp;
     into.ctrlreg[0] = state.cr0;
-    into.ctrlreg[1] = state.user_root.as_ref().map_or(0, cr3_of);
+    into.ctrlreg[1] = state.roots.user().map_or(0, cr3_of);
     into.ctrlreg[2] = vcpu.info().fault_address();
-    into.ctrlreg[3] = state.kernel_root.as_ref().map_or(0, cr3_of);
+    into.ctrlreg[3] = state.roots.kernel().map_or(0, cr3_of);
     into.ctrlreg[4] = state.cr4;
     into.debugreg = state.debug_registers;
     into.debugreg[5] = 0;

@@ -423,6 +423,7 @@ pub fn deliver_nmi(context: &mut Context<'_>) -> Result<(), CrashReason> {
         return Ok(());
     }
     context.state.nmi_masked = true;
+    context.state.roots.note_change();
     bounce::bounce(context, handler, Extra::None)
 }
 

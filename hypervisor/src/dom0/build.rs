@@ -315,7 +315,8 @@ fn start_vcpu(domain: &Domain, layout: &Layout, root: Mfn) -> Result<(), Dom0Err
     let root = mm::guest_root(domain, root).map_err(|_| Dom0Error::PageTables)?;
     let vcpu = domain.vcpu(0).ok_or(Dom0Error::NoMemory("a vCPU"))?;
     let mut state = vcpu.state.lock();
-    state.kernel_root = Some(root);
+    // It had none.
+    state.roots.replace_kernel(Some(root));
     state.regs = GuestRegs {
         rip: layout.entry.raw(),
         cs: FLAT_RING3_CS64,

@@ -39,7 +39,7 @@ pub(super) fn read(context: &mut Context<'_>, register: u8, gpr: Gpr) -> Carried
     let value = match register {
         0 => (control::read_cr0() & !ts) | (context.state.cr0 & ts),
         2 => context.vcpu.info().fault_address(),
-        3 => match &context.state.kernel_root {
+        3 => match context.state.roots.kernel() {
             Some(root) => root.frame().raw() << addr::PAGE_SHIFT,
             None => return Carried::Refused,
         },

@@ -46,6 +46,7 @@ pub fn physdev_op(context: &mut Context<'_>, command: u64, argument: u64) -> Out
                 .ok()
                 .filter(|&iopl| iopl <= 3)
                 .ok_or(Errno::EINVAL)?;
+            context.state.roots.note_change();
             Ok(())
         }),
         physdev::SET_IOBITMAP => read::<physdev::SetIobitmap>(at).and_then(|request| {

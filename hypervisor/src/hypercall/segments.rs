@@ -17,6 +17,7 @@ use crate::hypercall::{errno, ok};
 /// `set_trap_table`: entries up to one with a null address replace handlers; a null table clears all.
 #[inline(never)]
 pub fn set_trap_table(context: &mut Context<'_>, table: u64) -> Outcome {
+    context.state.roots.note_change();
     if table == 0 {
         context.state.traps.fill(TrapInfo::new_zeroed());
         return ok();
@@ -56,6 +57,7 @@ fn fixed_code_selector(selector: u16) -> u16 {
 pub fn stack_switch(context: &mut Context<'_>, ss: u64, sp: u64) -> Outcome {
     context.state.kernel_ss = (ss as u16) | 3;
     context.state.kernel_sp = sp;
+    context.state.roots.note_process();
     ok()
 }
 
@@ -72,6 +74,7 @@ pub fn set_callbacks(
     {
         return errno(Errno::EINVAL);
     }
+    context.state.roots.note_change();
     let callbacks = &mut context.state.callbacks;
     callbacks.event = Callback {
         address: event,
@@ -128,6 +131,7 @@ pub fn callback_op(context: &mut Context<'_>, command: u64, argument: u64) -> Ou
 }
 
 fn set_callback(context: &mut Context<'_>, kind: u16, callback: Callback) -> Outcome {
+    context.state.roots.note_change();
     let callbacks = &mut context.state.callbacks;
     match u32::from(kind) {
         callback::CALLBACKTYPE_EVENT => {
@@ -225,6 +229,7 @@ pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome 
                 assist::CMD_DISABLE => context.domain.set_assist(kind, false),
                 _ => return errno(Errno::ENOSYS),
             }
+            context.state.roots.note_change();
             ok()
         }
         _ => errno(Errno::EINVAL),

@@ -146,7 +146,7 @@ fn copied(result: Result<(), guest::Fault>) -> Outcome {
 
 /// Moves a vCPU's info area to a page of the guest's, once.
 fn register_info(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     target: &crate::vcpu::Vcpu,
     is_self: bool,
     request: &vcpu::RegisterVcpuInfo,
@@ -162,6 +162,8 @@ fn register_info(
     };
     match target.move_info(area) {
         Ok(()) => {
+            // Of another, it is down, and noted when it is loaded.
+            context.state.roots.note_change();
             time::update_vcpu_time(target);
             ok()
         }

@@ -200,7 +200,7 @@ pub fn descriptor_table_fault(
         return Ok(false);
     };
     let state = &context.state;
-    let root = match (&state.kernel_root, &state.user_root) {
+    let root = match (state.roots.kernel(), state.roots.user()) {
         // The kernel's tables map what the LDT is named by, whoever faults.
         (Some(root), _) | (None, Some(root)) => root.frame(),
         (None, None) => return Ok(false),

@@ -113,7 +113,7 @@ impl Memory for Table {
 /// maps read-only. False if it is not, or cannot be carried out.
 #[inline(never)]
 pub fn emulate_table_write(context: &mut Context<'_>, address: u64) -> bool {
-    let Some(root) = &context.state.kernel_root else {
+    let Some(root) = context.state.roots.kernel() else {
         return false;
     };
     let Some(leaf) = walk_to_l1(root.frame(), Vaddr::new(address)) else {

@@ -23,7 +23,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering;
 
 use crate::regs::vector;
-use crate::{Exit, GuestRegs, layout, percpu};
+use crate::{Exit, GuestRegs, crossing, layout, percpu};
 
 /// The registers of the guest that this CPU runs: the frame in its block. There is one per CPU, and it does not
 /// move between CPUs.
@@ -65,13 +65,24 @@ impl DerefMut for GuestFrame {
     }
 }
 
-/// Runs the guest whose registers are in `frame`, in the address space that is loaded, until it stops.
+/// Runs the guest whose registers are in `frame`, in the address space that is loaded, until it stops. `in_kernel` says
+/// whether its kernel runs, not a program, and is kept up to date: the entry code makes [`crossing`]s by itself, and then
+/// loads the other address space and base of GS.
 #[inline]
-pub fn enter_guest(frame: &mut GuestFrame) -> Exit {
+pub fn enter_guest(frame: &mut GuestFrame, in_kernel: &mut bool) -> Exit {
     let _ = frame;
+    let mode = &percpu::local().crossing.mode;
+    let now = if *in_kernel {
+        crossing::KERNEL
+    } else {
+        crossing::PROGRAM
+    };
+    mode.store(now, Ordering::Relaxed);
     // SAFETY: `frame` is this CPU's, since it can not be sent; its contents are sanitised by the entry code;
     // every address space that can be loaded maps the hypervisor.
-    Exit::decode(unsafe { enter_asm() })
+    let exit = Exit::decode(unsafe { enter_asm() });
+    *in_kernel = mode.load(Ordering::Relaxed) == crossing::KERNEL;
+    exit
 }
 
 macro_rules! clac_site {
@@ -90,7 +101,7 @@ pub(crate) use {clac_site, stac_site};
 /// Flags that the guest does not choose: IOPL, NT, VM.
 const FLAGS_CLEARED: i32 = 0x0002_7000;
 /// IF, and the bit that is always 1.
-const FLAGS_SET: u32 = 0x202;
+pub(crate) const FLAGS_SET: u32 = 0x202;
 /// TF and RF, with which `sysretq` is not used.
 const FLAGS_NOT_SYSRET: u32 = 0x0001_0100;
 
@@ -193,7 +204,11 @@ global_asm!(
     ".balign 16",
     ".if vector == 10 || vector == 11 || vector == 12 || vector == 13 || vector == 14 || vector == 17 || vector == 21 || vector == 29 || vector == 30",
     "mov dword ptr [rsp + 4], vector",
+    ".if vector == 14",
+    "jmp page_fault_entry",
+    ".else",
     "jmp trap_entry",
+    ".endif",
     ".else",
     "push 0",
     "mov dword ptr [rsp + 4], vector",
@@ -230,7 +245,12 @@ global_asm!(
     "push rcx",
     "push 0",
     "mov dword ptr [rsp + 4], {syscall}",
-    "jmp save_guest",
+    "push rdi",
+    "push rsi",
+    "push rdx",
+    "push rcx",
+    "push rax",
+    "jmp cross_syscall",
     "syscall32_entry:",
     "mov qword ptr [rsp + 8], {ring3_ss}",
     "push r11",
@@ -254,16 +274,27 @@ global_asm!(
     "mov dword ptr [rsp + 4], {sysenter}",
     "jmp save_guest",
     ".balign 64",
-    "trap_entry:",
+    "page_fault_entry:",
     "test byte ptr [rsp + 16], 3",
     "jz host_trap",
-    "save_guest:",
-    clac_site!(),
     "push rdi",
     "push rsi",
     "push rdx",
     "push rcx",
     "push rax",
+    "jmp cross_fault",
+    "trap_entry:",
+    "test byte ptr [rsp + 16], 3",
+    "jz host_trap",
+    "save_guest:",
+    "push rdi",
+    "push rsi",
+    "push rdx",
+    "push rcx",
+    "push rax",
+    ".globl save_rest",
+    "save_rest:",
+    clac_site!(),
     "push r8",
     "push r9",
     "push r10",

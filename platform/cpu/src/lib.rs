@@ -24,6 +24,7 @@ pub use regs::{Exit, GuestRegs, HostFrame, vector};
 pub mod layout;
 
 pub mod control;
+pub mod crossing;
 pub mod debug_registers;
 pub mod descriptors;
 mod entry;

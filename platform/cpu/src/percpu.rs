@@ -4,6 +4,7 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
+use crate::crossing::Armed;
 use crate::layout;
 
 /// Per-CPU variables. The order of the first field is known to the entry code.
@@ -26,6 +27,8 @@ pub(crate) struct PerCpu {
     pub(crate) base_cr4: AtomicU64,
     /// XCR0 as it is now.
     pub(crate) xcr0: AtomicU64,
+    /// What the entry code crosses between a program and its kernel with.
+    pub(crate) crossing: Armed,
     /// Depth of fatal exceptions, so that a fault in the crash code stops.
     pub(crate) fatal_depth: AtomicU32,
 }

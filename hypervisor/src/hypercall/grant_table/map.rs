@@ -132,11 +132,7 @@ impl Place {
     }
 
     fn of_address(context: &Context<'_>, address: u64) -> Result<Self, Status> {
-        let root = context
-            .state
-            .kernel_root
-            .as_ref()
-            .ok_or(Status::GENERAL_ERROR)?;
+        let root = context.state.roots.kernel().ok_or(Status::GENERAL_ERROR)?;
         walk_to_l1(root.frame(), Vaddr::new(address))
             .map(Self)
             .ok_or(Status::GENERAL_ERROR)

@@ -164,7 +164,7 @@ impl Item {
             return Err(Errno::EPERM.into());
         }
         let frame = Mfn::new(self.first);
-        if let Some(root) = &context.state.kernel_root
+        if let Some(root) = context.state.roots.kernel()
             && root.frame() == frame
         {
             platform_memory::load_guest_root(root);
@@ -181,7 +181,7 @@ impl Item {
         // The guest's kernel made the call: its root is the one that is loaded.
         platform_memory::load_guest_root(&root);
         mm::flush_local();
-        if let Some(old) = context.state.kernel_root.replace(root) {
+        if let Some(old) = context.state.roots.replace_kernel(Some(root)) {
             validator().release_root(old, &mut work);
         }
         Ok(())
@@ -192,7 +192,7 @@ impl Item {
             return Err(Errno::EPERM.into());
         }
         let frame = Mfn::new(self.first);
-        let old = context.state.user_root.as_ref();
+        let old = context.state.roots.user();
         if old.map_or(0, |root| root.frame().raw()) == self.first {
             return Ok(());
         }
@@ -203,13 +203,13 @@ impl Item {
             let root = validator()
                 .take_root(frame, self.owner, &mut work)
                 .map_err(table_stop)?;
-            let kernel = context.state.kernel_root.as_ref();
+            let kernel = context.state.roots.kernel();
             if kernel.is_none_or(|kernel| kernel.frame() != frame) {
                 platform_memory::set_m2p_visible(&root, false);
             }
             Some(root)
         };
-        if let Some(old) = core::mem::replace(&mut context.state.user_root, root) {
+        if let Some(old) = context.state.roots.replace_user(root) {
             validator().release_root(old, &mut work);
         }
         Ok(())

@@ -55,8 +55,8 @@ fn update(
     let owner = context.domain.id();
     let leaf = context
         .state
-        .kernel_root
-        .as_ref()
+        .roots
+        .kernel()
         .and_then(|root| walk_to_l1(root.frame(), address));
     let Some(leaf) = leaf else {
         return errno(Errno::EINVAL);
