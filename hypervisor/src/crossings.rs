@@ -14,8 +14,8 @@ use xen_abi::vm_assist::TYPE_ARCHITECTURAL_IOPL;
 
 use crate::bounce::Callback;
 use crate::domain::Domain;
-use crate::trap;
 use crate::vcpu::{Vcpu, VcpuState};
+use crate::{mm, trap};
 
 /// Roots of the page tables that a vCPU runs on.
 #[derive(Default)]
@@ -106,7 +106,7 @@ impl VcpuState {
         } else {
             self.roots.kernel()
         };
-        platform_memory::load_guest_root(root.ok_or(CrashReason::NoUserPageTable)?);
+        mm::cross_to(root.ok_or(CrashReason::NoUserPageTable)?);
         platform_cpu::segments::swap_gs();
         self.in_kernel = !self.in_kernel;
         Ok(())

@@ -21,6 +21,7 @@ use crate::{
 /// What a program's system call or page fault goes through is in line here, and nothing else is: after each change of
 /// address space the CPU finds every page of code anew, so the path has to stay on few of them.
 pub fn run(mut cpu: Cpu, mut regs: GuestFrame) -> ! {
+    mm::init_cpu();
     let mut next = None;
     loop {
         if next.is_none()

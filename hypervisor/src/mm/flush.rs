@@ -1,7 +1,8 @@
 //! TLB flushes, on this CPU and others.
 //!
 //! Each CPU records the tick of its last full flush ([`frames::FlushClock`]), and whether it has a guest's page tables
-//! loaded: if not, it has no translations that matter. To have another CPU flush, the pages are named or all are asked
+//! loaded: if not, it has no translations that matter. No guest's translations are global: every change of address space
+//! is a full flush, so that a CPU that runs programs has as a rule flushed since a frame went out of use. To have another CPU flush, the pages are named or all are asked
 //! for, and a bit of its work is set ([`cpu::Work`]). What happens then depends on what it is doing:
 //!
 //! - It runs a guest: it is interrupted, and flushes as soon as it is out.
@@ -16,8 +17,8 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use addr::Vaddr;
-use frames::{Epoch, Stamp};
-use platform_cpu::{MAX_CPUS, control, cpu_id, hooks, park};
+use frames::{Epoch, RootRef, Stamp};
+use platform_cpu::{MAX_CPUS, control, cpu_id, crossing, hooks, park};
 
 use super::frame_table;
 use crate::counters::{self, Count};
@@ -122,13 +123,40 @@ pub fn note_guest_loaded() {
     }
 }
 
-/// Loads the address space without guests, and flushes all translations.
+/// Lets this CPU note the flushes that it makes as it crosses between a program and its kernel by itself.
+pub fn init_cpu() {
+    if let Some(cpu) = CPUS.get(cpu_id()) {
+        crossing::note_flushes(frame_table().clock().counter(), &cpu.epoch);
+    }
+}
+
+/// Loads the address space without guests, and so flushes all translations.
 pub fn unload_guest() {
     let epoch = frame_table().clock().tick();
     platform_memory::load_idle_root();
     if let Some(cpu) = CPUS.get(cpu_id()) {
         cpu.flushed(epoch);
         cpu.loaded.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Loads another guest address space, and so flushes all translations. The caller keeps `root` until yet another is
+/// loaded.
+pub fn load_root(root: &RootRef<'_>) {
+    let epoch = frame_table().clock().tick();
+    platform_memory::load_guest_root(root);
+    if let Some(cpu) = CPUS.get(cpu_id()) {
+        cpu.flushed(epoch);
+    }
+}
+
+/// As [`load_root`], between a guest's kernel and its programs: often, so that the clock is only looked at.
+#[inline]
+pub fn cross_to(root: &RootRef<'_>) {
+    let epoch = frame_table().clock().epoch();
+    platform_memory::load_guest_root(root);
+    if let Some(cpu) = CPUS.get(cpu_id()) {
+        cpu.flushed(epoch);
     }
 }
 
@@ -168,11 +196,11 @@ impl CpuFlush {
     }
 }
 
-/// Flushes all translations of this CPU, global ones too.
+/// Flushes all translations of guests that this CPU has.
 #[inline]
 pub fn flush_local() {
     let epoch = frame_table().clock().tick();
-    control::flush_tlb_local(true);
+    control::flush_guest();
     if let Some(cpu) = CPUS.get(cpu_id()) {
         cpu.flushed(epoch);
     }
@@ -247,7 +275,8 @@ pub(super) fn flush_stale(since: Stamp) {
 /// Flushes all translations of these CPUs, and returns when that is done.
 pub fn flush_on(cpus: &CpuSet) {
     let this = cpu_id();
-    // Each of them flushes after this tick, if it hears of the request.
+    // Each of them flushes after this tick, if it hears of the request, and some without that: an epoch of that tick or
+    // a later one says that it did.
     let asked = frame_table().clock().tick();
     let mut here = false;
     // Only who was asked is waited for: one that has no guest's tables now may have some again when we look next, and
@@ -269,7 +298,7 @@ pub fn flush_on(cpus: &CpuSet) {
     for id in others.iter() {
         if let Some(cpu) = CPUS.get(id) {
             // Acquire: pairs with the Release in `flushed`.
-            cpu.wait(id, |cpu| cpu.epoch.load(Ordering::Acquire) > asked.0);
+            cpu.wait(id, |cpu| cpu.epoch.load(Ordering::Acquire) >= asked.0);
         }
     }
 }

@@ -16,8 +16,8 @@ pub use descriptors::{
     load_descriptor_tables, set_descriptor_frames, set_ldt,
 };
 pub use flush::{
-    CpuSet, flush_all_cpus, flush_local, flush_on, flush_page_on, note_guest_loaded, serve_flushes,
-    unload_guest, wake_flush_waiters,
+    CpuSet, cross_to, flush_all_cpus, flush_local, flush_on, flush_page_on, init_cpu, load_root,
+    note_guest_loaded, serve_flushes, unload_guest, wake_flush_waiters,
 };
 pub use machine::{Machine, validator};
 pub use pages::{

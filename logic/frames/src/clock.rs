@@ -5,8 +5,8 @@
 //! whose last flush began after the stamp was taken holds no translation from that use.
 //!
 //! Ordering: the entry that granted the use is removed with a locked instruction, then the clock is read.
-//! A flush ticks the clock with a locked instruction, then flushes. So a stamp below the flush's tick
-//! was read, and the entry removed, before the flush.
+//! A flush ticks the clock with a locked instruction, or at least reads it, then flushes. So a stamp below the flush's
+//! epoch was read, and the entry removed, before the flush.
 
 use crate::atomic::{AtomicU64, Ordering, const_fn};
 
@@ -52,6 +52,19 @@ impl FlushClock {
     #[must_use = "record it as the CPU's epoch once the flush is done"]
     pub fn tick(&self) -> Epoch {
         Epoch(self.0.fetch_add(1, Ordering::SeqCst).wrapping_add(1))
+    }
+
+    /// Starts a flush that others need not tell from the last one: a change of address space, of which there are many.
+    /// As [`tick`](Self::tick), without the locked instruction: what was stamped since the clock last ticked stays stale.
+    #[inline]
+    #[must_use = "record it as the CPU's epoch once the flush is done"]
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::SeqCst))
+    }
+
+    /// The counter itself: an [`Epoch`] is a value of it.
+    pub fn counter(&self) -> &AtomicU64 {
+        &self.0
     }
 
     /// Whether a CPU that last flushed at `last` may hold translations from the time of `stamp`.

@@ -83,15 +83,13 @@ impl Entry {
     }
 
     /// The entry of an L1 table as it is written: reachable from ring 3 in any case, for guest kernels
-    /// run there too; global unless it is the guest kernel's.
+    /// run there too; never global, so that each change of address space makes a CPU forget all of a guest's
+    /// translations (the flush clock counts on it).
     #[inline]
     pub(crate) const fn adjusted_l1(self) -> Self {
-        let mut bits = self.0;
+        let mut bits = self.0 & !Self::GLOBAL;
         if bits & Self::USER == 0 {
             bits |= Self::GUEST_KERNEL | Self::USER;
-        }
-        if bits & Self::GUEST_KERNEL == 0 {
-            bits |= Self::GLOBAL;
         }
         Self(bits)
     }

@@ -191,31 +191,32 @@ pub fn invlpg(address: Vaddr) {
     unsafe { asm!("invlpg [{}]", in(reg) address.raw(), options(nostack, preserves_flags)) };
 }
 
-/// Drops this CPU's translations: all, or all but the global ones.
+/// Drops all of this CPU's translations, those of the hypervisor too.
+pub fn flush_all() {
+    let cr4 = read_cr4();
+    // SAFETY: PGE off and on again flushes the TLB (SDM 3A §4.10.4.1); the value ends as it was.
+    unsafe {
+        asm!(
+            "mov cr4, {}",
+            "mov cr4, {}",
+            in(reg) cr4 & !cr4::PGE,
+            in(reg) cr4,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Drops all of this CPU's translations but global ones, which only the hypervisor has.
 #[inline]
-pub fn flush_tlb_local(global: bool) {
-    if global {
-        let cr4 = read_cr4();
-        // SAFETY: PGE off and on again flushes the TLB (SDM 3A §4.10.4.1); the value ends as it was.
-        unsafe {
-            asm!(
-                "mov cr4, {}",
-                "mov cr4, {}",
-                in(reg) cr4 & !cr4::PGE,
-                in(reg) cr4,
-                options(nostack, preserves_flags)
-            );
-        }
-    } else {
-        // SAFETY: writes back the value that CR3 has.
-        unsafe {
-            asm!(
-                "mov {0}, cr3",
-                "mov cr3, {0}",
-                out(reg) _,
-                options(nostack, preserves_flags)
-            );
-        }
+pub fn flush_guest() {
+    // SAFETY: writes back the value that CR3 has.
+    unsafe {
+        asm!(
+            "mov {0}, cr3",
+            "mov cr3, {0}",
+            out(reg) _,
+            options(nostack, preserves_flags)
+        );
     }
 }
 

@@ -8,6 +8,9 @@
 //! masked where they should not be, an event that waits, a frame that cannot be reached, a return to the kernel
 //! itself, a change of the I/O privilege level.
 //!
+//! A change of address space makes the CPU forget all translations of guests, and is noted like any flush
+//! ([`note_flushes`]).
+//!
 //! Interrupts stay disabled and the CPU counts as being in the guest: whoever asks it for something interrupts it, and
 //! is served as soon as the guest is entered.
 //!
@@ -15,7 +18,7 @@
 
 use core::arch::global_asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use addr::Vaddr;
 use xen_abi::shared_info::{ArchVcpuInfo, VcpuInfo};
@@ -65,6 +68,10 @@ pub(crate) struct Armed {
     pub(crate) iopl: AtomicU64,
     /// Address of the vCPU's `struct vcpu_info`.
     pub(crate) info: AtomicU64,
+    /// The clock of flushes, and where this CPU keeps its time before its last one.
+    pub(crate) clock: AtomicPtr<AtomicU64>,
+    /// See `clock`.
+    pub(crate) epoch: AtomicPtr<AtomicU64>,
 }
 
 /// A handler of the guest's kernel.
@@ -160,6 +167,15 @@ pub unsafe fn set_process(process: &Process) -> bool {
     true
 }
 
+/// Has this CPU note in `epoch` what `clock` showed before it last changed an address space by itself. Once, before it
+/// enters a guest.
+pub fn note_flushes(clock: &'static AtomicU64, epoch: &'static AtomicU64) {
+    let armed = &percpu::local().crossing;
+    let pointer = |place: &'static AtomicU64| core::ptr::from_ref(place).cast_mut();
+    armed.clock.store(pointer(clock), Ordering::Relaxed);
+    armed.epoch.store(pointer(epoch), Ordering::Relaxed);
+}
+
 /// All crossings of this CPU go to the run loop.
 pub fn disarm() {
     let armed = &percpu::local().crossing;
@@ -207,7 +223,11 @@ global_asm!(
     "cmp byte ptr [rsi + {info_mask}], 0",
     "jne save_rest",
     "mov rdx, [rsp + {kernel_root}]",
+    "mov rax, [rsp + {clock}]",
+    "mov rax, [rax]",
     "mov cr3, rdx",
+    "mov rdx, [rsp + {epoch}]",
+    "mov [rdx], rax",
     "swapgs",
     "mov rdx, [rsp + {kernel_stack}]",
     "mov rax, r11",
@@ -307,7 +327,11 @@ global_asm!(
     "lock and byte ptr [rsi + {info_mask}], 0",
     "cmp byte ptr [rsi + {info_pending}], 0",
     "jne save_rest",
+    "mov rsi, [rsp + {clock}]",
+    "mov rsi, [rsi]",
     "mov cr3, rdi",
+    "mov rdi, [rsp + {epoch}]",
+    "mov [rdi], rsi",
     "swapgs",
     "mov byte ptr [rsp + {mode}], {program}",
     "mov [rsp + {rsp}], rax",
@@ -338,7 +362,11 @@ global_asm!(
     "cmp rax, {hypervisor_part}",
     "je save_rest",
     "mov rdx, [rsp + {kernel_root}]",
+    "mov rax, [rsp + {clock}]",
+    "mov rax, [rax]",
     "mov cr3, rdx",
+    "mov rdx, [rsp + {epoch}]",
+    "mov [rdx], rax",
     "swapgs",
     "mov rdx, [rsp + {kernel_stack}]",
     "mov rax, [rsp + {rcx}]",
@@ -379,6 +407,8 @@ global_asm!(
     mode = const armed(offset_of!(Armed, mode)),
     info = const armed(offset_of!(Armed, info)),
     iopl = const armed(offset_of!(Armed, iopl)),
+    clock = const armed(offset_of!(Armed, clock)),
+    epoch = const armed(offset_of!(Armed, epoch)),
     syscall_handler = const armed(offset_of!(Armed, syscall_handler)),
     syscall_mask = const armed(offset_of!(Armed, syscall_mask)),
     fault_handler = const armed(offset_of!(Armed, fault_handler)),

@@ -249,7 +249,7 @@ pub fn init(info: &BootInfo) -> Result<MemoryInit, InitError> {
 
     // SAFETY: the tables map the image, this stack and the direct map as the first ones do, where they are used.
     unsafe { control::write_cr3(tables.root()) };
-    control::flush_tlb_local(true);
+    control::flush_all();
     roots::set_idle_root(tables.root());
     if let Some(largest) = ranges.iter().max_by_key(|range| range.end - range.start) {
         let [start, end] = &LARGEST;

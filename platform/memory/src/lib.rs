@@ -37,7 +37,7 @@ pub use init::{BootModule, InitError, MemoryInit, init};
 pub use layout::{DIRECT_MAP, HYPERVISOR_SLOTS, M2P, PER_DOMAIN};
 pub use per_domain::{GDT_PAGES, LDT_PAGES, PerDomainArea, use_own_descriptors};
 pub use roots::{
-    arm_crossings, hypervisor_entry, idle_root, load_guest_root, load_guest_root_flushing_all,
-    load_idle_root, set_crossing_process, set_m2p_visible,
+    arm_crossings, hypervisor_entry, idle_root, load_guest_root, load_idle_root,
+    set_crossing_process, set_m2p_visible,
 };
 pub use vmap::{Cache, Mmio, vmap};

@@ -38,8 +38,7 @@ pub fn hypervisor_entry(slot: usize) -> u64 {
 
 /// Shows the machine-to-physical table in a root, or hides it: kernels see it, programs do not.
 ///
-/// Nothing is flushed: its translations are not global, and changing between the roots of kernel and programs
-/// flushes them.
+/// Nothing is flushed: changing between the roots of kernel and programs does that.
 pub fn set_m2p_visible(root: &RootRef<'_>, visible: bool) {
     let entry = if visible {
         hypervisor_entry(SLOT_M2P)
@@ -57,8 +56,7 @@ pub fn idle_root() -> Mfn {
     Mfn::new(IDLE.load(Ordering::Relaxed) >> 12)
 }
 
-/// Loads a guest's root, and flushes all translations but global ones: for the other root of the same process
-/// (kernel and user mode of a vCPU), whose programs' pages are the same.
+/// Loads a guest's root, and so flushes all translations of guests: none of them is global.
 ///
 /// The caller keeps `root` until another root is loaded.
 #[inline]
@@ -110,18 +108,8 @@ pub fn set_crossing_process(
     unsafe { crossing::set_process(&process) }
 }
 
-/// Loads a guest's root and flushes every translation: for another process, or another domain.
-///
-/// The caller keeps `root` until another root is loaded.
-#[inline]
-pub fn load_guest_root_flushing_all(root: &RootRef<'_>) {
-    load_guest_root(root);
-    control::flush_tlb_local(true);
-}
-
-/// Loads the root that maps the hypervisor only, and flushes every translation.
+/// Loads the root that maps the hypervisor only, and so flushes all translations of guests.
 pub fn load_idle_root() {
     // SAFETY: the idle root is built at boot and stays.
     unsafe { control::write_cr3(IDLE.load(Ordering::Relaxed)) };
-    control::flush_tlb_local(true);
 }

@@ -167,8 +167,7 @@ impl Item {
         if let Some(root) = context.state.roots.kernel()
             && root.frame() == frame
         {
-            platform_memory::load_guest_root(root);
-            mm::flush_local();
+            mm::load_root(root);
             return Ok(());
         }
         let mut work = Work::new(budget, &mut context.state.pending);
@@ -179,8 +178,7 @@ impl Item {
         // An LDT is named by address: it may be elsewhere in the new address space.
         mm::forget_ldt(context.domain, context.vcpu);
         // The guest's kernel made the call: its root is the one that is loaded.
-        platform_memory::load_guest_root(&root);
-        mm::flush_local();
+        mm::load_root(&root);
         if let Some(old) = context.state.roots.replace_kernel(Some(root)) {
             validator().release_root(old, &mut work);
         }
