@@ -20,6 +20,7 @@ pub mod version;
 
 use ::hypercall::{CallFrame, CrashReason, Outcome};
 use arrayvec::ArrayVec;
+use platform_cpu::GuestRegs;
 use platform_cpu::lock::SpinLock;
 use xen_abi::errno::Errno;
 use xen_abi::hypercall as number;
@@ -59,15 +60,16 @@ pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
         return Ok(());
     }
     let regs = &context.regs;
-    let frame = CallFrame::new(
-        regs.rax,
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
-    );
     context.state.history.note(
-        Happening::Hypercall(frame.nr as u32, frame.args[0], frame.args[1]),
+        Happening::Hypercall(regs.rax as u32, regs.rdi, regs.rsi),
         regs.rip,
     );
-    match call(context, &frame) {
+    let short = if regs.rax == u64::from(number::MMU_UPDATE) {
+        mmu::update_one(context)
+    } else {
+        None
+    };
+    match short.unwrap_or_else(|| call(context, &call_frame(context.regs))) {
         Outcome::Done(value) => context.regs.rax = value as u64,
         Outcome::Preempt(again) => {
             let regs = &mut context.regs;
@@ -82,6 +84,15 @@ pub fn handle(context: &mut Context<'_>) -> Result<(), CrashReason> {
         Outcome::Crash(reason) => return Err(reason),
     }
     Ok(())
+}
+
+/// The call that the registers say.
+#[inline]
+fn call_frame(regs: &GuestRegs) -> CallFrame {
+    CallFrame::new(
+        regs.rax,
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9],
+    )
 }
 
 /// Makes one call: directly, or as an entry of a multicall. Each family is a function of its own, so that the calls that

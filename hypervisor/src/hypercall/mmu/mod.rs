@@ -207,6 +207,39 @@ pub fn mmu_update(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     update_list(context, frame, own, own)
 }
 
+/// `mmu_update` of one entry of an L1 table of the caller's own, which is what a kernel makes for each entry that it sets
+/// by itself: several hundred times for a program that it starts. `None`, and nothing is done, if it is about anything else.
+#[inline]
+pub fn update_one(context: &mut Context<'_>) -> Option<Outcome> {
+    let regs = &context.regs;
+    let (at, count, done_at, foreign) = (regs.rdi, regs.rsi, regs.rdx, regs.r10);
+    if count as u32 != 1
+        || done_at != 0
+        || foreign as u32 != u32::from(DOMID_SELF)
+        || !context.state.pending.is_empty()
+    {
+        return None;
+    }
+    let [pointer, value] = guest::read_words(Vaddr::new(at)).ok()?;
+    let access = match (pointer & 7) as u32 {
+        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => AccessBits::Replace,
+        MMU_PT_UPDATE_PRESERVE_AD => AccessBits::Preserve,
+        _ => return None,
+    };
+    let own = context.domain.id();
+    let token = authorize::<op::MmuUpdate>(context.domain.caller(), own).ok()?;
+    let owners = Owners::same(token.target());
+    let table = validator().lock(Mfn::new(pointer >> 12), own).ok()?;
+    if table.page_type() != PageType::L1 {
+        return None;
+    }
+    let index = (pointer >> 3 & 511) as usize;
+    Some(match table.modify_l1(index, Entry(value), access, owners) {
+        Ok(()) => Outcome::SUCCESS,
+        Err(error) => errno(l1_errno(error)),
+    })
+}
+
 /// `mmu_update` that names a domain: the high half of the argument is the tables' plus one (0 is the caller), the low
 /// half the frames'.
 #[cold]
