@@ -221,6 +221,7 @@ pub fn send_pirq(domain: &Arc<Domain>, pirq: u32) {
 ///
 /// # Errors
 /// As [`event_channels::EventChannels::send`].
+#[inline]
 pub fn send(domain: &Arc<Domain>, port: u32) -> Result<(), Errno> {
     let mut channels = domain.event_channels.lock();
     match channels.send(port, &**domain)? {
@@ -235,6 +236,7 @@ pub fn send(domain: &Arc<Domain>, port: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+#[inline(never)]
 fn send_to_peer(peer: &PeerPort) {
     // A domain that is gone has closed the channel.
     let Some(domain) = domains::find(peer.domid) else {
@@ -248,12 +250,15 @@ fn send_to_peer(peer: &PeerPort) {
 }
 
 /// Wakes whom an event is for. The lock is released on the way.
+#[inline]
 pub fn deliver(
     domain: &Arc<Domain>,
     mut channels: SpinGuard<'_, EventChannels>,
     delivery: Delivery,
 ) {
-    wake_pollers(domain, &mut channels, delivery);
+    if let Some(port) = delivery.polled {
+        wake_pollers(domain, &mut channels, port);
+    }
     drop(channels);
     if let Some(vcpu) = delivery.kick {
         kick(domain, vcpu);
@@ -262,21 +267,23 @@ pub fn deliver(
 
 /// Wakes whom an event is for, with the lock held.
 pub fn deliver_locked(domain: &Arc<Domain>, channels: &mut EventChannels, delivery: Delivery) {
-    wake_pollers(domain, channels, delivery);
+    if let Some(port) = delivery.polled {
+        wake_pollers(domain, channels, port);
+    }
     if let Some(vcpu) = delivery.kick {
         kick(domain, vcpu);
     }
 }
 
-fn wake_pollers(domain: &Arc<Domain>, channels: &mut EventChannels, delivery: Delivery) {
-    if let Some(port) = delivery.polled {
-        while let Some(vcpu) = channels.take_poller(port) {
-            schedule::wake(domain, vcpu, Waiting::Polling);
-        }
+#[inline(never)]
+fn wake_pollers(domain: &Arc<Domain>, channels: &mut EventChannels, port: u32) {
+    while let Some(vcpu) = channels.take_poller(port) {
+        schedule::wake(domain, vcpu, Waiting::Polling);
     }
 }
 
 /// Makes a vCPU look at its pending upcall: it stops waiting, or leaves the guest if another CPU runs it.
+#[inline(never)]
 fn kick(domain: &Arc<Domain>, id: u32) {
     let Some(vcpu) = domain.vcpu(id) else { return };
     let waiting = vcpu.waiting();

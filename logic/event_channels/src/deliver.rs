@@ -76,21 +76,19 @@ impl<P: SharedPage> EventChannels<P> {
             return Err(Errno::EINVAL);
         }
         match channel.state {
-            PortState::Interdomain { remote, port: peer } => {
-                let peer = PeerPort {
-                    domid: remote,
-                    port: peer,
-                    from: self.domid,
-                    from_port: port,
-                };
-                if remote != self.domid {
-                    return Ok(Sent::Peer(peer));
+            PortState::Interdomain { remote, port: peer } if remote == self.domid => {
+                // Under one lock: the two ports name each other.
+                match self.ports.get(peer).and_then(|channel| channel.consumer) {
+                    Some(consumer) => Ok(Sent::Consumer(consumer, peer)),
+                    None => Ok(Sent::Done(self.raise(peer, memory))),
                 }
-                Ok(match self.receive(&peer, memory) {
-                    Received::Done(delivery) => Sent::Done(delivery),
-                    Received::Consumer(consumer, port) => Sent::Consumer(consumer, port),
-                })
             }
+            PortState::Interdomain { remote, port: peer } => Ok(Sent::Peer(PeerPort {
+                domid: remote,
+                port: peer,
+                from: self.domid,
+                from_port: port,
+            })),
             PortState::Ipi => Ok(Sent::Done(self.raise(port, memory))),
             // Nobody has bound to it yet; whoever does gets an event then.
             PortState::Unbound { .. } => Ok(Sent::Done(Delivery::default())),

@@ -226,39 +226,52 @@ pub fn write<T: IntoBytes + Immutable>(destination: Vaddr, value: &T) -> Result<
     copy_to(destination, value.as_bytes())
 }
 
-/// Reads a word, in line: for the shortest paths.
-#[inline]
-pub fn read_u64(source: Vaddr) -> Result<u64, Fault> {
-    if !is_guest_range(source, 8) {
-        return Err(refused(source));
-    }
-    let value: u64;
-    let failed: u32;
-    // SAFETY: the address is outside of the hypervisor; a fault continues at 3 with `failed` set.
-    unsafe {
-        asm!(
-            "xor {failed:e}, {failed:e}",
-            stac_site!(),
-            "2: mov {value}, [{source}]",
-            "3:",
-            clac_site!(),
-            fixup_entry!("2b", "4f"),
-            ".pushsection .text.fixup, \"ax\", @progbits",
-            "4: mov {failed:e}, 1",
-            "xor {value:e}, {value:e}",
-            "jmp 3b",
-            ".popsection",
-            failed = out(reg) failed,
-            value = out(reg) value,
-            source = in(reg) source.raw(),
-            options(nostack, readonly),
-        );
-    }
-    if failed == 0 {
-        Ok(value)
-    } else {
-        Err(last_fault())
-    }
+macro_rules! read_in_line {
+    ($(#[$doc:meta])* $name:ident, $type:ty, $form:literal) => {
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(source: Vaddr) -> Result<$type, Fault> {
+            if !is_guest_range(source, size_of::<$type>() as u64) {
+                return Err(refused(source));
+            }
+            let value: $type;
+            let failed: u32;
+            // SAFETY: the address is outside of the hypervisor; a fault continues at 3 with `failed` set.
+            unsafe {
+                asm!(
+                    "xor {failed:e}, {failed:e}",
+                    stac_site!(),
+                    concat!("2: mov {value", $form, "}, [{source}]"),
+                    "3:",
+                    clac_site!(),
+                    fixup_entry!("2b", "4f"),
+                    ".pushsection .text.fixup, \"ax\", @progbits",
+                    "4: mov {failed:e}, 1",
+                    "xor {value:e}, {value:e}",
+                    "jmp 3b",
+                    ".popsection",
+                    failed = out(reg) failed,
+                    value = out(reg) value,
+                    source = in(reg) source.raw(),
+                    options(nostack, readonly),
+                );
+            }
+            if failed == 0 {
+                Ok(value)
+            } else {
+                Err(last_fault())
+            }
+        }
+    };
+}
+
+read_in_line! {
+    /// Reads a word, in line: for the shortest paths.
+    read_u64, u64, ":r"
+}
+read_in_line! {
+    /// Reads half a word, in line: for the shortest paths.
+    read_u32, u32, ":e"
 }
 
 /// Writes a word, in line: for the shortest paths.
