@@ -258,6 +258,29 @@ impl Mapped<'_> {
         }
     }
 
+    /// Copies `len` bytes to `offset` from `source_offset` of another page, or of this one; what is beyond the end of a
+    /// page is left out.
+    #[inline]
+    pub fn copy_part_from(
+        &self,
+        offset: usize,
+        source: &Mapped<'_>,
+        source_offset: usize,
+        len: usize,
+    ) {
+        let room = |offset: usize| (PAGE_SIZE as usize).saturating_sub(offset);
+        let len = len.min(room(offset)).min(room(source_offset));
+        // SAFETY: within the pages; as for `copy_from`. The two parts may overlap: a string instruction copies upwards,
+        // whatever comes of it.
+        unsafe {
+            copy_bytes(
+                (self.address + offset as u64) as *mut u8,
+                (source.address + source_offset as u64) as *const u8,
+                len,
+            );
+        }
+    }
+
     /// Copies the whole page from another.
     pub fn copy_page_from(&self, source: &Mapped<'_>) {
         // SAFETY: as for `copy_from`; two pages are the same or do not overlap.

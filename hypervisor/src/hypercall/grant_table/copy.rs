@@ -40,23 +40,12 @@ fn try_copy(context: &Context<'_>, request: &abi::Copy) -> Result<(), Status> {
         platform_memory::map(from.page()),
         platform_memory::map(to.page()),
     );
-    let mut buffer = [0; 512];
-    let (mut at_source, mut at_dest) = (
-        usize::from(request.source.offset),
+    to.copy_part_from(
         usize::from(request.dest.offset),
+        &from,
+        usize::from(request.source.offset),
+        usize::from(request.len),
     );
-    let mut left = usize::from(request.len);
-    while left > 0 {
-        let size = left.min(buffer.len());
-        let Some(bytes) = buffer.get_mut(..size) else {
-            break;
-        };
-        from.copy_from(at_source, bytes);
-        to.copy_to(at_dest, bytes);
-        at_source += size;
-        at_dest += size;
-        left -= size;
-    }
     Ok(())
 }
 
