@@ -4,6 +4,7 @@ use xen_abi::errno::Errno;
 use xen_abi::{DomId, EvtchnPort};
 
 use crate::channel::{Channel, Consumer, PortState};
+use crate::fifo::Fifo;
 use crate::memory::{DomainMemory, mark_upcall};
 use crate::table::{EventChannels, virq_is_global};
 use crate::{fifo, two_level};
@@ -80,7 +81,7 @@ impl<P: SharedPage> EventChannels<P> {
                 // Under one lock: the two ports name each other.
                 match self.ports.get(peer).and_then(|channel| channel.consumer) {
                     Some(consumer) => Ok(Sent::Consumer(consumer, peer)),
-                    None => Ok(Sent::Done(self.raise(peer, memory))),
+                    None => Ok(Sent::Done(self.raise_in_line(peer, memory))),
                 }
             }
             PortState::Interdomain { remote, port: peer } => Ok(Sent::Peer(PeerPort {
@@ -116,7 +117,7 @@ impl<P: SharedPage> EventChannels<P> {
         }
         match channel.consumer {
             Some(consumer) => Received::Consumer(consumer, peer.port),
-            None => Received::Done(self.raise(peer.port, memory)),
+            None => Received::Done(self.raise_in_line(peer.port, memory)),
         }
     }
 
@@ -155,8 +156,13 @@ impl<P: SharedPage> EventChannels<P> {
 
     /// Raises a connected port from the hypervisor's own end: `port` is the guest's. Events to a port that is not
     /// usable are dropped.
-    #[inline]
     pub fn raise(&mut self, port: EvtchnPort, memory: &impl DomainMemory) -> Delivery {
+        self.raise_in_line(port, memory)
+    }
+
+    /// [`Self::raise`], for the shortest paths.
+    #[inline(always)]
+    fn raise_in_line(&mut self, port: EvtchnPort, memory: &impl DomainMemory) -> Delivery {
         let Some(channel) = self
             .ports
             .get_mut(port)
@@ -167,11 +173,7 @@ impl<P: SharedPage> EventChannels<P> {
         let vcpu = u32::from(channel.vcpu);
         let raised = match &mut self.fifo {
             None => two_level::raise(memory, port, vcpu),
-            Some(fifo) => {
-                let mut raised = fifo.raise(port, channel);
-                raised.upcall = raised.upcall && mark_upcall(memory, vcpu);
-                raised
-            }
+            Some(fifo) => raise_fifo(fifo, port, channel, memory),
         };
         Delivery {
             kick: raised.upcall.then_some(vcpu),
@@ -240,4 +242,17 @@ impl<P: SharedPage> EventChannels<P> {
             Some(_) => fifo::PORTS,
         }
     }
+}
+
+#[inline(never)]
+fn raise_fifo<P: SharedPage>(
+    fifo: &mut Fifo<P>,
+    port: EvtchnPort,
+    channel: &mut Channel,
+    memory: &impl DomainMemory,
+) -> Raised {
+    let vcpu = u32::from(channel.vcpu);
+    let mut raised = fifo.raise(port, channel);
+    raised.upcall = raised.upcall && mark_upcall(memory, vcpu);
+    raised
 }

@@ -71,6 +71,7 @@ pub(crate) fn unmask(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) ->
 
 /// Sets the port's bit in the vCPU's selector, and its upcall flag if the selector's bit was clear. Returns
 /// whether the vCPU has to be kicked.
+#[inline]
 fn select(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) -> bool {
     let bit = 1u64 << (port / 64);
     let Some((page, offset)) = memory.vcpu_info(vcpu) else {
