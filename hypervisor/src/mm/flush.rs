@@ -69,6 +69,13 @@ impl CpuSet {
         }
     }
 
+    /// Whether it has this CPU and no other.
+    fn is_only(&self, cpu: usize) -> bool {
+        let mut only = Self::default();
+        only.insert(cpu);
+        self.0 == only.0
+    }
+
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
@@ -275,6 +282,9 @@ pub(super) fn flush_stale(since: Stamp) {
 /// Flushes all translations of these CPUs, and returns when that is done.
 pub fn flush_on(cpus: &CpuSet) {
     let this = cpu_id();
+    if cpus.is_only(this) {
+        return flush_local();
+    }
     // Each of them flushes after this tick, if it hears of the request, and some without that: an epoch of that tick or
     // a later one says that it did.
     let asked = frame_table().clock().tick();
