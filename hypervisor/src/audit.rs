@@ -232,7 +232,7 @@ fn hold_domain<M: TableMemory>(audit: &mut Audit<'_, 'static, M>, domain: &Domai
         audit.hold_typed(page.page().typed());
     }
     let grants = domain.grants.lock();
-    for frame in grants.frames() {
+    for frame in grants.frames().iter().chain(grants.status_frames()) {
         audit.hold(frame.page());
     }
     for (_, _, page) in grants.in_use() {

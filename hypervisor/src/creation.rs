@@ -35,10 +35,8 @@ pub struct Plan {
     pub max_vcpus: u32,
     /// Highest event channel.
     pub max_port: u32,
-    /// Frames that its grant table can have.
-    pub max_grant_frames: u32,
-    /// Frames that its mappings of grants can have.
-    pub max_maptrack_frames: u32,
+    /// What it may have of grants.
+    pub grants: grant_table::Limits,
     /// Hardware.
     pub io_access: IoAccess,
     /// Pages that it may own.
@@ -62,13 +60,8 @@ pub fn domain(plan: Plan) -> Result<Arc<Domain>, OutOfMemory> {
     let memory = try_arc(DomainMemory::new(plan.memory_limit)).ok_or(OutOfMemory("its account"))?;
     let shared_info =
         mm::share_new_page(plan.id, &memory).ok_or(OutOfMemory("the shared info page"))?;
-    let (grants, maptrack) = grant_table::new_tables(
-        plan.id,
-        &memory,
-        plan.max_grant_frames,
-        plan.max_maptrack_frames,
-    )
-    .ok_or(OutOfMemory("the grant table"))?;
+    let (grants, maptrack) = grant_table::new_tables(plan.id, &memory, plan.grants)
+        .ok_or(OutOfMemory("the grant table"))?;
     let area = PerDomainArea::new(vcpus as usize).ok_or(OutOfMemory("descriptor tables"))?;
     Domain::new(NewDomain {
         id: plan.id,

@@ -49,8 +49,7 @@ pub fn construct(
         max_vcpus: vcpus,
         // The limit of the two ABIs.
         max_port: event_channels::fifo::PORTS - 1,
-        max_grant_frames: grant_table::MAX_FRAMES,
-        max_maptrack_frames: grant_table::MAX_MAPTRACK_FRAMES,
+        grants: grant_table::Limits::most(),
         io_access: IoAccess::hardware_domain().ok_or(Dom0Error::NoMemory("its permissions"))?,
         memory_limit: u64::MAX,
     })?;

@@ -304,6 +304,15 @@ impl Deref for LentPage {
     }
 }
 
+impl LentPage {
+    /// Whether someone else refers to it: the borrower, who may begin to or end at any time.
+    pub fn is_in_use(&self) -> bool {
+        /// The loan, and this.
+        const OWN: u32 = 2;
+        self.page.references() > OWN
+    }
+}
+
 impl Drop for LentPage {
     fn drop(&mut self) {
         // The page's own reference keeps it until after this.

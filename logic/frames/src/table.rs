@@ -413,6 +413,13 @@ impl<'t> PageRef<'t> {
         })
     }
 
+    /// References to the frame just now, this one among them.
+    pub fn references(&self) -> u32 {
+        self.info().map_or(0, |info| {
+            (info.count.load(Ordering::Acquire) & count::REFERENCES) as u32
+        })
+    }
+
     /// The table that the frame is in.
     pub fn table(&self) -> &'t FrameTable<'t> {
         self.table

@@ -78,14 +78,17 @@ mod tests {
     use xen_abi::grant_table::{GNTMAP_HOST_MAP, GNTMAP_READONLY, GTF_PERMIT_ACCESS};
 
     use super::Audit;
-    use crate::{Access, GrantTable, Mapping, Pin, Purpose};
+    use crate::{Access, GrantTable, Mapping, Pin, Pinned, Purpose};
 
     const USER: u16 = 7;
 
     fn pin(table: &mut GrantTable<MemoryPage, u64>, reference: u32, flags: u32) -> Pin {
         let access = Access::from_map_flags(flags);
         let pinned = table.pin(reference, USER, access, Purpose::Map, |frame, _| Ok(frame));
-        pinned.unwrap().0
+        match pinned.unwrap() {
+            Pinned::Frame(pin, ..) => pin,
+            Pinned::Via(via) => panic!("{via:?}"),
+        }
     }
 
     fn mapping(pin: &Pin) -> Mapping {
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn mappings_and_pins_agree_or_are_named() {
-        let mut table = GrantTable::new(1);
+        let mut table = GrantTable::new(1, 1, 1);
         table.grow(1, || Ok(MemoryPage::default())).unwrap();
         for reference in [8, 9] {
             let page = &table.frames()[0];

@@ -31,6 +31,7 @@ enum Slot<G> {
     Used {
         domid: DomId,
         flags: u32,
+        frame: u64,
         /// What is mapped and not taken.
         pin: Pin,
         /// Kept while devices may access the frame.
@@ -61,6 +62,8 @@ pub struct Taken<G> {
     pub domid: DomId,
     /// The mapping's `GNTMAP_*` flags.
     pub flags: u32,
+    /// The frame that is mapped.
+    pub frame: u64,
     /// What is being unmapped; `None` if the mapping has nothing of what was asked for.
     pub pin: Option<Pin>,
     device_guard: Option<G>,
@@ -128,19 +131,20 @@ impl<G> Maptrack<G> {
         self.set_free(reserved.0);
     }
 
-    /// Makes a reserved handle stand for a mapping.
+    /// Makes a reserved handle stand for a mapping, of a frame that the pin keeps.
     pub fn commit(
         &mut self,
         reserved: Reserved,
         domid: DomId,
         flags: u32,
-        pin: Pin,
+        (pin, frame): (Pin, u64),
         device_guard: Option<G>,
     ) -> Handle {
         if let Some(slot) = self.slots.get_mut(reserved.0 as usize) {
             *slot = Slot::Used {
                 domid,
                 flags,
+                frame,
                 pin,
                 device_guard,
                 taken: 0,
@@ -189,6 +193,7 @@ impl<G> Maptrack<G> {
             Some(Slot::Used {
                 domid,
                 flags,
+                frame,
                 pin,
                 device_guard,
                 taken,
@@ -203,6 +208,7 @@ impl<G> Maptrack<G> {
                     handle,
                     domid: *domid,
                     flags: *flags,
+                    frame: *frame,
                     pin: part,
                     device_guard,
                 })

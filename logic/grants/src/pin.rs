@@ -1,7 +1,7 @@
 //! Pins: uses of an entry.
 
-use xen_abi::GrantRef;
 use xen_abi::grant_table::{GNTMAP_DEVICE_MAP, GNTMAP_HOST_MAP, GNTMAP_READONLY};
+use xen_abi::{DomId, GrantRef};
 
 /// How an entry is used: by CPUs, by devices, or both; for reading only or also for writing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,56 @@ pub enum Purpose {
     Map,
     /// To copy from or to it.
     Copy,
+    /// To copy from or to it for a domain to which this one's user passed it on: no further than that.
+    CopyForOther,
+    /// To copy from or to another domain's grant that the entry passes on.
+    PassOn,
+}
+
+/// The bytes of a frame that are granted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    start: u16,
+    length: u16,
+    is_whole: bool,
+}
+
+impl Part {
+    /// All of it.
+    pub const WHOLE: Self = Self {
+        start: 0,
+        length: 4096,
+        is_whole: true,
+    };
+
+    /// `length` bytes from `start` on, as the guest says: they may reach beyond the frame's end.
+    pub const fn some(start: u16, length: u16) -> Self {
+        Self {
+            start,
+            length,
+            is_whole: false,
+        }
+    }
+
+    /// Whether it is granted as a whole, so that it can be mapped.
+    pub const fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether it has all of the `length` bytes from `offset` on.
+    pub const fn contains(&self, offset: u16, length: u16) -> bool {
+        let end = offset as u32 + length as u32;
+        offset >= self.start && end <= self.start as u32 + self.length as u32
+    }
+}
+
+/// A grant of another domain's that a transitive entry passes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Via {
+    /// The domain.
+    pub domid: DomId,
+    /// The entry of its table.
+    pub reference: GrantRef,
 }
 
 /// One use of an entry, to be given back to [`crate::GrantTable::unpin`] of the table that it came from.
@@ -112,15 +162,18 @@ impl Counts {
         device_write: 0,
     };
 
+    #[inline]
     pub(crate) fn is_zero(&self) -> bool {
         *self == Self::NONE
     }
 
+    #[inline]
     pub(crate) fn has_writer(&self) -> bool {
         self.host_write != 0 || self.device_write != 0
     }
 
     /// The counts with `access` added; `None` at the limit.
+    #[inline]
     pub(crate) fn plus(mut self, access: Access) -> Option<Self> {
         let (host, device) = self.kinds(access.read_only);
         for (count, wanted) in [(host, access.host), (device, access.device)] {

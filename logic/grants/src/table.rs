@@ -1,50 +1,70 @@
 //! The grants of a domain.
 
 use alloc::vec::Vec;
-use core::mem::offset_of;
 
 use shared_page::SharedPage;
 use xen_abi::errno::Errno;
-use xen_abi::grant_table::{
-    GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_SUB_PAGE, GTF_TYPE_MASK, GTF_WRITING,
-    GrantEntryV1,
-};
+use xen_abi::grant_table::{GTF_TRANSITIVE, GrantEntryV1, GrantEntryV2};
 use xen_abi::{DomId, GrantRef};
 
-use crate::pin::{Access, Counts, Pin, Purpose};
+use crate::entry::Entry;
+use crate::pin::{Access, Counts, Part, Pin, Purpose, Via};
 use crate::status::Status;
 
-/// Entries in a frame.
+/// Entries of version 1 in a frame, and the most that a frame can have.
 pub const ENTRIES_PER_FRAME: u32 = 4096 / size_of::<GrantEntryV1>() as u32;
+/// Entries of version 2 in a frame.
+pub(crate) const ENTRIES_PER_FRAME_V2: u32 = 4096 / size_of::<GrantEntryV2>() as u32;
+/// Status words in a frame of them.
+pub(crate) const STATUSES_PER_FRAME: u32 = 4096 / size_of::<u16>() as u32;
 
-/// Attempts to exchange an entry's flags before the guest counts as working against it.
-const ATTEMPTS: usize = 5;
-
-const _: () = assert!(offset_of!(GrantEntryV1, flags) == 0 && offset_of!(GrantEntryV1, domid) == 2);
+/// What a pinned entry stands for.
+#[derive(Debug)]
+enum Target<F> {
+    /// A frame, or a part of it.
+    Frame(F, Part),
+    /// Another domain's entry, which is pinned as often as this one is.
+    Via(Via),
+}
 
 /// An entry's use.
 struct Active<F> {
     counts: Counts,
     /// Who uses it, while it is pinned.
     user: DomId,
-    /// The frame, while it is pinned.
-    frame: Option<F>,
+    /// What it stands for, while it is pinned.
+    target: Option<Target<F>>,
 }
 
 impl<F> Active<F> {
     const UNUSED: Self = Self {
         counts: Counts::NONE,
         user: 0,
-        frame: None,
+        target: None,
     };
+}
+
+/// What became of pinning an entry.
+#[derive(Debug)]
+pub enum Pinned<'a, F> {
+    /// It is pinned: what to give back, the frame, and the part of it that is granted.
+    Frame(Pin, &'a F, Part),
+    /// It passes on another domain's grant, and is not pinned: pin that one for this table's domain, for
+    /// [`Purpose::CopyForOther`], then this one with [`GrantTable::pin_via`].
+    Via(Via),
 }
 
 /// The grants of a domain: `P` is a frame that it shares with the hypervisor for the entries, `F` a reference to a
 /// granted frame, which keeps that from being freed. See the crate's page.
 pub struct GrantTable<P, F> {
-    max_frames: u32,
-    frames: Vec<P>,
-    /// For each frame, its entries' use.
+    domid: DomId,
+    pub(crate) max_frames: u32,
+    pub(crate) max_version: u32,
+    pub(crate) version: u32,
+    pub(crate) frames: Vec<P>,
+    /// Of version 2: a status word for each entry. Else empty.
+    pub(crate) status: Vec<P>,
+    /// For each frame, the use of as many entries as it can have.
     active: Vec<Vec<Active<F>>>,
     /// Entries in use.
     pinned: u32,
@@ -52,31 +72,46 @@ pub struct GrantTable<P, F> {
 }
 
 impl<P: SharedPage, F> GrantTable<P, F> {
-    /// Makes a table that may grow to `max_frames` frames, and has none yet. (Xen's have one from the start: call
-    /// [`Self::grow`].)
-    pub const fn new(max_frames: u32) -> Self {
+    /// Makes a table of version 1 for domain `domid` that may grow to `max_frames` frames, and has none yet, and may
+    /// become one of `max_version`. (Xen's have one frame from the start: call [`Self::grow`].)
+    pub const fn new(domid: DomId, max_frames: u32, max_version: u32) -> Self {
         Self {
+            domid,
             max_frames,
+            max_version,
+            version: 1,
             frames: Vec::new(),
+            status: Vec::new(),
             active: Vec::new(),
             pinned: 0,
             dying: false,
         }
     }
 
-    /// Frames in use.
+    /// Frames of entries.
     pub fn frames(&self) -> &[P] {
         &self.frames
     }
 
-    /// Most frames that there can be.
+    /// Frames of status words, which only a table of version 2 has.
+    pub fn status_frames(&self) -> &[P] {
+        &self.status
+    }
+
+    /// Most frames of entries that there can be.
     pub fn max_frames(&self) -> u32 {
         self.max_frames
     }
 
     /// Number of entries.
+    #[inline]
     pub fn entries(&self) -> u32 {
-        self.frames.len() as u32 * ENTRIES_PER_FRAME
+        let each = if self.version == 1 {
+            ENTRIES_PER_FRAME
+        } else {
+            ENTRIES_PER_FRAME_V2
+        };
+        self.frames.len() as u32 * each
     }
 
     /// Refuses new pins from now on: the domain is being destroyed.
@@ -84,7 +119,8 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         self.dying = true;
     }
 
-    /// Grows the table to `count` frames, if it is smaller. `allocate` gives frames full of zeros.
+    /// Grows the table to `count` frames, if it is smaller, and to as many frames of status words as they need.
+    /// `allocate` gives frames full of zeros.
     ///
     /// # Errors
     /// `EINVAL` above the limit; `ENOMEM`, or what `allocate` says: then the table is as large as it got.
@@ -104,30 +140,16 @@ impl<P: SharedPage, F> GrantTable<P, F> {
                 .try_reserve_exact(ENTRIES_PER_FRAME as usize)
                 .map_err(|_| Errno::ENOMEM)?;
             active.resize_with(ENTRIES_PER_FRAME as usize, || Active::UNUSED);
+            if self.version == 2 {
+                self.grow_status(self.frames.len() as u32 + 1, &mut allocate)?;
+            }
             self.frames.push(allocate()?);
             self.active.push(active);
         }
         Ok(())
     }
 
-    /// The version of the entries.
-    pub fn version(&self) -> u32 {
-        1
-    }
-
-    /// `GNTTABOP_set_version`: only version 1 exists here.
-    ///
-    /// # Errors
-    /// `EINVAL` for a version that does not exist; `ENOSYS` for 2, as from a Xen that is limited to version 1.
-    pub fn set_version(&self, version: u32) -> Result<(), Errno> {
-        match version {
-            1 => Ok(()),
-            2 => Err(Errno::ENOSYS),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// Pins an entry for `user`, and returns what to give back, and the frame.
+    /// Pins an entry for `user`.
     ///
     /// `resolve` gets the frame number that the entry names, if the entry was not in use, and whether it will be
     /// written; it checks that the frame is the granting domain's and takes a reference to it.
@@ -135,6 +157,7 @@ impl<P: SharedPage, F> GrantTable<P, F> {
     /// # Errors
     /// [`Status::BAD_GNTREF`] if there is no such entry, [`Status::GENERAL_ERROR`] if it is another domain's, does not
     /// grant this access, or is pinned too often; what `resolve` says.
+    #[inline]
     pub fn pin(
         &mut self,
         reference: GrantRef,
@@ -142,44 +165,25 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         access: Access,
         purpose: Purpose,
         resolve: impl FnOnce(u64, bool) -> Result<F, Status>,
-    ) -> Result<(Pin, &F), Status> {
-        if access.is_none() {
-            return Err(Status::BAD_GNTREF);
-        }
-        let Self {
-            frames,
-            active,
-            pinned,
-            dying,
-            ..
-        } = self;
-        let frame = (reference / ENTRIES_PER_FRAME) as usize;
-        let index = (reference % ENTRIES_PER_FRAME) as usize;
-        let (Some(page), Some(active)) = (
-            frames.get(frame),
-            active.get_mut(frame).and_then(|frame| frame.get_mut(index)),
-        ) else {
-            return Err(Status::BAD_GNTREF);
-        };
-        if *dying {
-            return Err(Status::GENERAL_ERROR);
-        }
-        let entry = Entry {
-            page,
-            offset: index * size_of::<GrantEntryV1>(),
-        };
+    ) -> Result<Pinned<'_, F>, Status> {
+        let domid = self.domid;
+        let (entry, active, pinned) = self.claim(reference, access)?;
         let first = active.counts.is_zero();
         if !first && active.user != user {
             return Err(Status::GENERAL_ERROR);
         }
         let counts = active.counts.plus(access).ok_or(Status::GENERAL_ERROR)?;
-        if first || (!access.read_only && !active.counts.has_writer()) {
-            entry.mark(first.then_some(user), access, purpose)?;
-        }
         if first {
+            if entry.status.is_some() && entry.header().kind() == GTF_TRANSITIVE {
+                let via = entry.via();
+                entry.check_passes_on(user, access)?;
+                return pass_on(via, domid, purpose);
+            }
+            let header = entry.mark(Some(user), access, purpose)?;
             // After the flags were set: from now on the granting domain knows not to change the entry.
-            match resolve(entry.frame(), !access.read_only) {
-                Ok(frame) => active.frame = Some(frame),
+            let (frame, part) = entry.frame(header);
+            match resolve(frame, !access.read_only) {
+                Ok(frame) => active.target = Some(Target::Frame(frame, part)),
                 Err(status) => {
                     entry.unmark(&active.counts);
                     return Err(status);
@@ -187,34 +191,85 @@ impl<P: SharedPage, F> GrantTable<P, F> {
             }
             active.user = user;
             *pinned += 1;
+        } else {
+            match &active.target {
+                Some(Target::Via(via)) => return pass_on(*via, domid, purpose),
+                Some(Target::Frame(_, part)) if purpose == Purpose::Map && !part.is_whole() => {
+                    return Err(Status::GENERAL_ERROR);
+                }
+                _ => {}
+            }
+            if !access.read_only && !active.counts.has_writer() {
+                entry.mark(None, access, purpose)?;
+            }
         }
         active.counts = counts;
-        match &active.frame {
-            Some(frame) => Ok((Pin { reference, access }, frame)),
-            // A pinned entry has a frame.
-            None => Err(Status::GENERAL_ERROR),
+        match &active.target {
+            Some(Target::Frame(frame, part)) => {
+                Ok(Pinned::Frame(Pin { reference, access }, frame, *part))
+            }
+            // A pinned entry has a target.
+            _ => Err(Status::GENERAL_ERROR),
         }
+    }
+
+    /// Pins an entry that passes on `via`, as [`Self::pin`] said, which is pinned for this table's domain. `None` if the
+    /// entry is another one by now: give the other pin back and begin again.
+    ///
+    /// # Errors
+    /// As [`Self::pin`].
+    pub fn pin_via(
+        &mut self,
+        reference: GrantRef,
+        user: DomId,
+        access: Access,
+        via: Via,
+    ) -> Result<Option<Pin>, Status> {
+        let (entry, active, pinned) = self.claim(reference, access)?;
+        let first = active.counts.is_zero();
+        if !first && active.user != user {
+            return Err(Status::GENERAL_ERROR);
+        }
+        let counts = active.counts.plus(access).ok_or(Status::GENERAL_ERROR)?;
+        if first {
+            if entry.status.is_none() || entry.header().kind() != GTF_TRANSITIVE {
+                return Ok(None);
+            }
+            entry.mark(Some(user), access, Purpose::PassOn)?;
+            if entry.via() != via {
+                entry.unmark(&active.counts);
+                return Ok(None);
+            }
+            active.target = Some(Target::Via(via));
+            active.user = user;
+            *pinned += 1;
+        } else {
+            if !matches!(&active.target, Some(Target::Via(now)) if *now == via) {
+                return Ok(None);
+            }
+            if !access.read_only && !active.counts.has_writer() {
+                entry.mark(None, access, Purpose::PassOn)?;
+            }
+        }
+        active.counts = counts;
+        Ok(Some(Pin { reference, access }))
     }
 
     /// Gives a pin back. The mapping or copy that it was for is over, also in TLBs. Returns the reference to the
     /// frame if this was the last pin, to be dropped after the lock is released.
+    #[inline]
     pub fn unpin(&mut self, pin: Pin) -> Option<F> {
-        let frame = (pin.reference / ENTRIES_PER_FRAME) as usize;
-        let index = (pin.reference % ENTRIES_PER_FRAME) as usize;
-        // A pin names an entry of this table, and tables never shrink.
-        let page = self.frames.get(frame)?;
-        let active = self.active.get_mut(frame)?.get_mut(index)?;
+        // A pin names an entry of this table, and tables do not shrink below an entry that is pinned.
+        let (entry, active, pinned) = self.place(pin.reference)?;
         active.counts.minus(pin.access);
-        let entry = Entry {
-            page,
-            offset: index * size_of::<GrantEntryV1>(),
-        };
         entry.unmark(&active.counts);
-        if active.counts.is_zero() {
-            self.pinned -= 1;
-            active.frame.take()
-        } else {
-            None
+        if !active.counts.is_zero() {
+            return None;
+        }
+        *pinned -= 1;
+        match active.target.take() {
+            Some(Target::Frame(frame, _)) => Some(frame),
+            _ => None,
         }
     }
 
@@ -223,26 +278,32 @@ impl<P: SharedPage, F> GrantTable<P, F> {
         self.pinned
     }
 
-    /// The frame of an entry that is in use.
-    pub fn pinned_frame(&self, reference: GrantRef) -> Option<&F> {
-        self.active(reference)?.frame.as_ref()
+    /// Whether an entry of `references` is in use.
+    pub(crate) fn any_pinned(&self, mut references: core::ops::Range<GrantRef>) -> bool {
+        references.any(|reference| {
+            self.active(reference)
+                .is_some_and(|active| !active.counts.is_zero())
+        })
     }
 
-    /// The pins of an entry, for whom, and whether it has a frame.
+    /// The frame of an entry that is in use.
+    pub fn pinned_frame(&self, reference: GrantRef) -> Option<&F> {
+        frame_of(self.active(reference)?)
+    }
+
+    /// The pins of an entry, for whom, and whether it stands for something.
     pub(crate) fn use_of(&self, reference: GrantRef) -> (Counts, DomId, bool) {
         self.active(reference)
             .map_or((Counts::NONE, 0, false), |active| {
-                (active.counts, active.user, active.frame.is_some())
+                (active.counts, active.user, active.target.is_some())
             })
     }
 
-    /// Entries in use, with their user: for a person's eyes.
+    /// Entries in use that stand for a frame, with their user: for a person's eyes.
     pub fn in_use(&self) -> impl Iterator<Item = (GrantRef, DomId, &F)> {
         (0..)
             .zip(self.active.iter().flatten())
-            .filter_map(|(reference, active)| {
-                Some((reference, active.user, active.frame.as_ref()?))
-            })
+            .filter_map(|(reference, active)| Some((reference, active.user, frame_of(active)?)))
     }
 
     /// `GNTTABOP_swap_grant_ref`: exchanges two entries.
@@ -259,15 +320,19 @@ impl<P: SharedPage, F> GrantTable<P, F> {
             return Ok(());
         }
         for reference in [a, b] {
-            let active = self.active(reference).ok_or(Status::BAD_GNTREF)?;
-            if !active.counts.is_zero() {
+            if self.any_pinned(reference..reference + 1) {
                 return Err(Status::EAGAIN);
             }
         }
         let (Some(a), Some(b)) = (self.entry(a), self.entry(b)) else {
             return Err(Status::BAD_GNTREF);
         };
-        for word in [0, 4] {
+        let size = if self.version == 1 {
+            size_of::<GrantEntryV1>()
+        } else {
+            size_of::<GrantEntryV2>()
+        };
+        for word in (0..size).step_by(4) {
             let (from_a, from_b) = (
                 a.page.load32(a.offset + word),
                 b.page.load32(b.offset + word),
@@ -275,6 +340,9 @@ impl<P: SharedPage, F> GrantTable<P, F> {
             a.page.store32(a.offset + word, from_b);
             b.page.store32(b.offset + word, from_a);
         }
+        let (of_a, of_b) = (a.status(), b.status());
+        a.set_status(of_b);
+        b.set_status(of_a);
         Ok(())
     }
 
@@ -284,75 +352,73 @@ impl<P: SharedPage, F> GrantTable<P, F> {
             .get((reference % ENTRIES_PER_FRAME) as usize)
     }
 
-    fn entry(&self, reference: GrantRef) -> Option<Entry<'_, P>> {
-        let page = self.frames.get((reference / ENTRIES_PER_FRAME) as usize)?;
-        Some(Entry {
-            page,
+    /// An entry of the version in use.
+    pub(crate) fn entry(&self, reference: GrantRef) -> Option<Entry<'_, P>> {
+        entry(self.version, &self.frames, &self.status, reference)
+    }
+
+    /// An entry, its use, and the number of entries in use, to pin it for `access`.
+    #[inline]
+    fn claim(
+        &mut self,
+        reference: GrantRef,
+        access: Access,
+    ) -> Result<(Entry<'_, P>, &mut Active<F>, &mut u32), Status> {
+        let dying = self.dying;
+        if access.is_none() {
+            return Err(Status::BAD_GNTREF);
+        }
+        let place = self.place(reference).ok_or(Status::BAD_GNTREF)?;
+        if dying {
+            return Err(Status::GENERAL_ERROR);
+        }
+        Ok(place)
+    }
+
+    #[inline]
+    fn place(&mut self, reference: GrantRef) -> Option<(Entry<'_, P>, &mut Active<F>, &mut u32)> {
+        let entry = entry(self.version, &self.frames, &self.status, reference)?;
+        let active = self
+            .active
+            .get_mut((reference / ENTRIES_PER_FRAME) as usize)?
+            .get_mut((reference % ENTRIES_PER_FRAME) as usize)?;
+        Some((entry, active, &mut self.pinned))
+    }
+}
+
+#[inline]
+fn entry<'a, P>(
+    version: u32,
+    frames: &'a [P],
+    status: &'a [P],
+    reference: GrantRef,
+) -> Option<Entry<'a, P>> {
+    if version == 1 {
+        return Some(Entry {
+            page: frames.get((reference / ENTRIES_PER_FRAME) as usize)?,
             offset: (reference % ENTRIES_PER_FRAME) as usize * size_of::<GrantEntryV1>(),
-        })
+            status: None,
+        });
+    }
+    let word = (reference % STATUSES_PER_FRAME) as usize * size_of::<u16>();
+    Some(Entry {
+        page: frames.get((reference / ENTRIES_PER_FRAME_V2) as usize)?,
+        offset: (reference % ENTRIES_PER_FRAME_V2) as usize * size_of::<GrantEntryV2>(),
+        status: Some((status.get((reference / STATUSES_PER_FRAME) as usize)?, word)),
+    })
+}
+
+fn frame_of<F>(active: &Active<F>) -> Option<&F> {
+    match &active.target {
+        Some(Target::Frame(frame, _)) => Some(frame),
+        _ => None,
     }
 }
 
-/// A shared entry, which the granting domain may write at any time. Flags and domain are one 32-bit word, so that
-/// they are checked and changed together.
-struct Entry<'a, P> {
-    page: &'a P,
-    offset: usize,
-}
-
-impl<P: SharedPage> Entry<'_, P> {
-    /// Sets `GTF_reading`, and `GTF_writing` unless the access is read-only, if the entry grants that. `user` is who
-    /// it must be for, if that has not been checked by an earlier pin.
-    fn mark(&self, user: Option<DomId>, access: Access, purpose: Purpose) -> Result<(), Status> {
-        let type_mask = match purpose {
-            // A part of a page can be copied, but not mapped.
-            Purpose::Map => GTF_TYPE_MASK | GTF_SUB_PAGE,
-            Purpose::Copy => GTF_TYPE_MASK,
-        };
-        let mut old = self.page.load32(self.offset);
-        for _ in 0..ATTEMPTS {
-            let (flags, domid) = (old as u16, (old >> 16) as u16);
-            if let Some(user) = user
-                && (flags & type_mask != GTF_PERMIT_ACCESS || domid != user)
-            {
-                return Err(Status::GENERAL_ERROR);
-            }
-            let mut bits = GTF_READING;
-            if !access.read_only {
-                if flags & GTF_READONLY != 0 {
-                    return Err(Status::GENERAL_ERROR);
-                }
-                bits |= GTF_WRITING;
-            }
-            let new = old | u32::from(bits);
-            match self.page.compare_exchange32(self.offset, old, new) {
-                Ok(_) => return Ok(()),
-                Err(now) => old = now,
-            }
-        }
-        // The guest changes it faster than it can be read: no lock-out of this CPU.
-        Err(Status::GENERAL_ERROR)
+/// What a transitive entry of `domid` leads to, which cannot be another of its own, nor through a second one (XSA-226).
+fn pass_on<'a, F>(via: Via, domid: DomId, purpose: Purpose) -> Result<Pinned<'a, F>, Status> {
+    if purpose != Purpose::Copy || via.domid == domid {
+        return Err(Status::GENERAL_ERROR);
     }
-
-    /// Clears what no remaining pin needs.
-    fn unmark(&self, counts: &Counts) {
-        let mut bits = 0;
-        if counts.is_zero() {
-            bits |= GTF_READING;
-        }
-        if !counts.has_writer() {
-            bits |= GTF_WRITING;
-        }
-        if bits != 0 {
-            self.page.fetch_and32(self.offset, !u32::from(bits));
-        }
-    }
-
-    /// The frame number, read once.
-    fn frame(&self) -> u64 {
-        u64::from(
-            self.page
-                .load32(self.offset + offset_of!(GrantEntryV1, frame)),
-        )
-    }
+    Ok(Pinned::Via(via))
 }

@@ -1,6 +1,7 @@
 //! Grant tables by hand, and against a naive model.
 
 mod model;
+mod version_2;
 
 use std::vec::Vec;
 
@@ -11,15 +12,17 @@ use xen_abi::grant_table::{
     GTF_READING, GTF_READONLY, GTF_SUB_PAGE, GTF_WRITING,
 };
 
-use crate::{Access, GrantTable, Maptrack, Pin, Purpose, Status};
+use crate::{Access, GrantTable, Maptrack, Pin, Pinned, Purpose, Status};
 
 /// A reference to a frame: its number.
 type Frame = u64;
 
 const USER: u16 = 7;
+/// The domain that grants.
+const OWN: u16 = 1;
 
 fn table(frames: u32) -> (GrantTable<MemoryPage, Frame>, Vec<MemoryPage>) {
-    let mut table = GrantTable::new(4);
+    let mut table = GrantTable::new(OWN, 4, 2);
     table.grow(frames, || Ok(MemoryPage::default())).unwrap();
     let pages = table.frames().to_vec();
     (table, pages)
@@ -56,12 +59,20 @@ fn pin(
         Purpose::Map,
         |frame, _| Ok(frame),
     );
-    pinned.map(|(pin, _)| pin)
+    pinned.map(of_frame).map(|(pin, _)| pin)
+}
+
+/// What was pinned, which is a frame.
+fn of_frame(pinned: Pinned<'_, Frame>) -> (Pin, Frame) {
+    match pinned {
+        Pinned::Frame(pin, frame, _) => (pin, *frame),
+        Pinned::Via(via) => panic!("{via:?}"),
+    }
 }
 
 #[test]
 fn sizes_and_versions() {
-    let mut table = GrantTable::<MemoryPage, Frame>::new(2);
+    let mut table = GrantTable::<MemoryPage, Frame>::new(OWN, 2, 1);
     assert_eq!((table.entries(), table.max_frames()), (0, 2));
     let page = || Ok(MemoryPage::default());
     assert_eq!(table.grow(3, page), Err(Errno::EINVAL));
@@ -74,10 +85,17 @@ fn sizes_and_versions() {
     assert_eq!(table.grow(1, || panic!("large enough")), Ok(()));
     assert_eq!(table.frames().len(), 2);
     assert_eq!(table.version(), 1);
-    assert_eq!(table.set_version(1), Ok(()));
-    assert_eq!(table.set_version(2), Err(Errno::ENOSYS));
-    assert_eq!(table.set_version(0), Err(Errno::EINVAL));
-    assert_eq!(table.set_version(3), Err(Errno::EINVAL));
+    // Only the first version, for this one.
+    let mut change = |version| table.set_version(version, page, |_| false).map(|_| ());
+    assert_eq!(change(1), Ok(()));
+    assert_eq!(change(2), Err(Errno::ENOSYS));
+    assert_eq!(change(0), Err(Errno::EINVAL));
+    assert_eq!(change(3), Err(Errno::EINVAL));
+    assert_eq!(table.max_status_frames(), 1);
+    assert_eq!(
+        table.grow_to_status_frames(1, || panic!("none in version 1")),
+        Err(Errno::EINVAL)
+    );
 }
 
 #[test]
@@ -138,8 +156,9 @@ fn what_is_not_granted_is_refused() {
             assert!(write);
             Ok(frame)
         })
+        .map(of_frame)
         .unwrap();
-    assert_eq!(*frame, 6);
+    assert_eq!(frame, 6);
     assert_eq!(table.unpin(copying), Some(6));
 }
 
@@ -165,8 +184,9 @@ fn what_the_guest_writes_while_pinned_changes_nothing() {
     let unresolved = |_, _| panic!("the frame is known");
     let (second, frame) = table
         .pin(0, USER, access(HOST_RO), Purpose::Map, unresolved)
+        .map(of_frame)
         .unwrap();
-    assert_eq!(*frame, 5);
+    assert_eq!(frame, 5);
     assert_eq!(
         pin(&mut table, 0, USER + 1, HOST_RO),
         Err(Status::GENERAL_ERROR)
@@ -258,7 +278,7 @@ fn a_guest_that_keeps_changing_the_entry_does_not_hold_the_cpu() {
             0
         }
     }
-    let mut table = GrantTable::<Restless, Frame>::new(1);
+    let mut table = GrantTable::<Restless, Frame>::new(OWN, 1, 1);
     table.grow(1, || Ok(Restless)).unwrap();
     let pinned = table.pin(0, USER, access(HOST), Purpose::Map, |frame, _| Ok(frame));
     assert_eq!(pinned.map(|_| ()), Err(Status::GENERAL_ERROR));
@@ -280,7 +300,7 @@ fn handles_are_bounded_and_used_again() {
     );
     maptrack.release(second);
     let pinned = pin(&mut table, 0, USER, HOST | DEVICE).unwrap();
-    let mapped = maptrack.commit(first, 1, HOST | DEVICE, pinned, Some(()));
+    let mapped = maptrack.commit(first, 1, HOST | DEVICE, (pinned, 5), Some(()));
     assert_eq!(maptrack.used(), 1);
     assert!(maptrack.get(mapped).unwrap().access.device);
 
@@ -293,6 +313,7 @@ fn handles_are_bounded_and_used_again() {
     assert_eq!(maptrack.finish(nothing), None);
     // A part that could not be unmapped is there again, its guard too.
     let part = maptrack.take(mapped, false, true).unwrap();
+    assert_eq!(part.frame, 5);
     assert!(!maptrack.get(mapped).unwrap().access.device);
     maptrack.put_back(part);
     let device = maptrack.take(mapped, false, true).unwrap();

@@ -43,7 +43,7 @@ pub(super) fn create(
     request: &mut Domctl,
 ) -> Result<(), Errno> {
     let wanted = config_of(request)?;
-    let (max_grant_frames, max_maptrack_frames) = check(&wanted)?;
+    let grants = check(&wanted)?;
     let _one_at_a_time = CREATION.lock();
     let id = choose_id(request.domain)?;
     let caller = Caller {
@@ -55,8 +55,7 @@ pub(super) fn create(
         caller,
         max_vcpus: wanted.max_vcpus,
         max_port: wanted.max_evtchn_port.min(i32::MAX as u32),
-        max_grant_frames,
-        max_maptrack_frames,
+        grants,
         io_access: IoAccess::none().ok_or(Errno::ENOMEM)?,
         // Its controller says how much it may have.
         memory_limit: 0,
@@ -105,10 +104,9 @@ fn config_of(request: &Domctl) -> Result<CreateDomain, Errno> {
     CreateDomain::read_from_bytes(&bytes).map_err(|_| Errno::EINVAL)
 }
 
-/// Checks the arguments; returns the limits of grant table and mappings, in frames.
-fn check(wanted: &CreateDomain) -> Result<(u32, u32), Errno> {
-    /// The only version of grants.
-    const GRANT_VERSION: u32 = 1;
+/// Checks the arguments; returns what the domain may have of grants.
+fn check(wanted: &CreateDomain) -> Result<grant_table::Limits, Errno> {
+    let most = grant_table::Limits::most();
     let limit = |frames: i32, most: u32, least: u32| match u32::try_from(frames) {
         Err(_) => Ok(most),
         Ok(frames) if (least..=most).contains(&frames) => Ok(frames),
@@ -118,21 +116,19 @@ fn check(wanted: &CreateDomain) -> Result<(u32, u32), Errno> {
         || wanted.flags & NEEDS_HARDWARE != 0
         || wanted.iommu_opts != 0
         || !(1..=MAX_VCPUS).contains(&wanted.max_vcpus)
-        || wanted.grant_opts != GRANT_VERSION
+        || !(1..=most.version).contains(&wanted.grant_opts)
         || wanted.vmtrace_size != 0
         || wanted.arch.misc_flags & !KNOWN_MISC_FLAGS != 0
         || wanted.arch.emulation_flags & !EMULATED_PIT != 0
     {
         return Err(Errno::EINVAL);
     }
-    Ok((
-        limit(wanted.max_grant_frames, grant_table::MAX_FRAMES, 1)?,
-        limit(
-            wanted.max_maptrack_frames,
-            grant_table::MAX_MAPTRACK_FRAMES,
-            0,
-        )?,
-    ))
+    Ok(grant_table::Limits {
+        frames: limit(wanted.max_grant_frames, most.frames, 1)?,
+        maptrack_frames: limit(wanted.max_maptrack_frames, most.maptrack_frames, 0)?,
+        // Other bits than the version's make it a version that there is not.
+        version: wanted.grant_opts,
+    })
 }
 
 /// The number of the new domain: the wanted one, or any.

@@ -5,36 +5,48 @@ use core::ops::Deref;
 
 use addr::{Mfn, PAGE_SIZE};
 use frames::PageRef;
-use grants::{Access, Pin, Purpose, Status};
+use grants::{Access, Part, Pin, Pinned, Purpose, Status, Via};
 use xen_abi::domid::DOMID_SELF;
 use xen_abi::grant_table as abi;
+use xen_abi::{DomId, GrantRef};
 
 use crate::context::Context;
 use crate::domain::Domain;
 use crate::mm::{self, WritablePage};
-use crate::{death, domains};
+use crate::{config, death, domains};
 
-/// Does a request.
-pub(super) fn copy(context: &Context<'_>, request: &abi::Copy) -> Status {
-    match try_copy(context, request) {
-        Ok(()) => Status::OKAY,
-        Err(status) => status,
+/// Why a request was not done.
+pub(super) enum Failure {
+    /// For good.
+    Status(Status),
+    /// A grant changed while it was looked at: the request has to be made again.
+    Again,
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Status(status)
     }
 }
 
-fn try_copy(context: &Context<'_>, request: &abi::Copy) -> Result<(), Status> {
+/// Does a request.
+#[inline]
+pub(super) fn copy(context: &Context<'_>, request: &abi::Copy) -> Result<(), Failure> {
     let flags = u32::from(request.flags);
-    let source = End::find(
-        context,
-        &request.source,
-        flags & abi::GNTCOPY_SOURCE_GREF != 0,
-    )?;
-    let dest = End::find(context, &request.dest, flags & abi::GNTCOPY_DEST_GREF != 0)?;
+    let by_grant = flags & abi::GNTCOPY_SOURCE_GREF != 0;
+    let source = End::find(context, &request.source, by_grant)?;
+    let by_grant = flags & abi::GNTCOPY_DEST_GREF != 0;
+    let dest = End::find(context, &request.dest, by_grant)?;
     let from = source.acquire(context, &request.source, Access::copy(true))?;
     let to = dest.acquire(context, &request.dest, Access::copy(false))?;
     let in_page = |offset: u16| u64::from(offset) + u64::from(request.len) <= PAGE_SIZE;
     if !in_page(request.source.offset) || !in_page(request.dest.offset) {
-        return Err(Status::BAD_COPY_ARG);
+        return Err(Status::BAD_COPY_ARG.into());
+    }
+    if !from.part.contains(request.source.offset, request.len)
+        || !to.part.contains(request.dest.offset, request.len)
+    {
+        return Err(Status::GENERAL_ERROR.into());
     }
     let (from, to) = (
         platform_memory::map(from.page()),
@@ -56,6 +68,7 @@ struct End {
 }
 
 impl End {
+    #[inline]
     fn find(context: &Context<'_>, end: &abi::CopyPtr, by_grant: bool) -> Result<Self, Status> {
         // Others' frames are named by grants only.
         if end.domid != DOMID_SELF && !by_grant {
@@ -69,42 +82,115 @@ impl End {
         Ok(Self { domain, by_grant })
     }
 
+    #[inline]
     fn acquire(
         &self,
         context: &Context<'_>,
         end: &abi::CopyPtr,
         access: Access,
-    ) -> Result<Held, Status> {
-        let (frame, pin) = if self.by_grant {
-            let user = context.domain.id();
-            let mut table = self.domain.grants.lock();
-            let reference = end.u.reference();
-            let (pin, page) = table.pin(reference, user, access, Purpose::Copy, |frame, _| {
-                self.page(Mfn::new(frame)).ok_or(Status::BAD_PAGE)
-            })?;
-            (page.frame(), Some(PinGuard::new(&self.domain, pin)))
-        } else {
-            (Mfn::new(end.u.gmfn()), None)
-        };
-        let page = if access.read_only {
-            self.page(frame).map(Page::Read).ok_or(Status::BAD_PAGE)?
-        } else {
-            self.page(frame).ok_or(Status::BAD_PAGE)?;
-            let page = mm::writable_page(&self.domain, frame).ok_or(Status::GENERAL_ERROR)?;
-            Page::Write(page)
-        };
-        Ok(Held { page, _pin: pin })
+    ) -> Result<Held<'_>, Failure> {
+        if !self.by_grant {
+            let frame = Mfn::new(end.u.gmfn());
+            return Ok(Held {
+                page: Page::get(&self.domain, frame, access)?,
+                part: Part::WHOLE,
+                _outer: None,
+                _pin: None,
+            });
+        }
+        let reference = end.u.reference();
+        let user = context.domain.id();
+        match pin(&self.domain, reference, user, access, purpose())? {
+            Found::Frame(pin, frame, part) => {
+                let pin = PinGuard::new(Owner::Named(&self.domain), pin);
+                Ok(Held {
+                    page: Page::get(&self.domain, frame, access)?,
+                    part,
+                    _outer: None,
+                    _pin: Some(pin),
+                })
+            }
+            Found::Via(via) => self.acquire_via(reference, user, access, via),
+        }
     }
 
-    fn page(&self, frame: Mfn) -> Option<PageRef<'static>> {
-        mm::frame_table().get(frame, self.domain.id())
+    /// What another domain granted to this one, which passes it on to the user. That domain's lock is taken without this
+    /// one's, so this one's entry is looked at again afterwards.
+    #[cold]
+    fn acquire_via(
+        &self,
+        reference: GrantRef,
+        user: DomId,
+        access: Access,
+        via: Via,
+    ) -> Result<Held<'_>, Failure> {
+        let owner = domains::find(via.domid).ok_or(Status::GENERAL_ERROR)?;
+        let own = self.domain.id();
+        let found = pin(&owner, via.reference, own, access, Purpose::CopyForOther)?;
+        let Found::Frame(inner, frame, part) = found else {
+            // Is not what comes of pinning for another.
+            return Err(Status::GENERAL_ERROR.into());
+        };
+        let inner = PinGuard::new(Owner::PassedOn(owner.clone()), inner);
+        let outer = self
+            .domain
+            .grants
+            .lock()
+            .pin_via(reference, user, access, via)?
+            .ok_or(Failure::Again)?;
+        Ok(Held {
+            _outer: Some(PinGuard::new(Owner::Named(&self.domain), outer)),
+            page: Page::get(&owner, frame, access)?,
+            part,
+            _pin: Some(inner),
+        })
     }
 }
 
-/// A frame that can be copied from or to. The references go before the pin.
-struct Held {
+/// What copies may use: other domains' grants too, unless the command line says no.
+fn purpose() -> Purpose {
+    if config::get().grants.transitive {
+        Purpose::Copy
+    } else {
+        Purpose::CopyForOther
+    }
+}
+
+/// A grant that was found.
+enum Found {
+    /// It is pinned, for a part of a frame.
+    Frame(Pin, Mfn, Part),
+    /// It passes on another's.
+    Via(Via),
+}
+
+#[inline]
+fn pin(
+    granting: &Domain,
+    reference: GrantRef,
+    user: DomId,
+    access: Access,
+    purpose: Purpose,
+) -> Result<Found, Status> {
+    let mut table = granting.grants.lock();
+    let pinned = table.pin(reference, user, access, purpose, |frame, _| {
+        mm::frame_table()
+            .get(Mfn::new(frame), granting.id())
+            .ok_or(Status::BAD_PAGE)
+    })?;
+    Ok(match pinned {
+        Pinned::Frame(pin, page, part) => Found::Frame(pin, page.frame(), part),
+        Pinned::Via(via) => Found::Via(via),
+    })
+}
+
+/// A frame that can be copied from or to. The references go before the pins, and the outer pin before that of what it
+/// passes on.
+struct Held<'a> {
     page: Page,
-    _pin: Option<PinGuard>,
+    part: Part,
+    _outer: Option<PinGuard<'a>>,
+    _pin: Option<PinGuard<'a>>,
 }
 
 enum Page {
@@ -112,7 +198,25 @@ enum Page {
     Write(WritablePage),
 }
 
-impl Held {
+impl Page {
+    #[inline]
+    fn get(owner: &Domain, frame: Mfn, access: Access) -> Result<Self, Status> {
+        let get = || {
+            mm::frame_table()
+                .get(frame, owner.id())
+                .ok_or(Status::BAD_PAGE)
+        };
+        if access.read_only {
+            return get().map(Self::Read);
+        }
+        match mm::writable_page(owner, frame) {
+            Some(page) => Ok(Self::Write(page)),
+            None => Err(get().err().unwrap_or(Status::GENERAL_ERROR)),
+        }
+    }
+}
+
+impl Held<'_> {
     fn page(&self) -> &PageRef<'static> {
         match &self.page {
             Page::Read(page) => page,
@@ -121,25 +225,35 @@ impl Held {
     }
 }
 
+/// Whose table a pin came from.
+enum Owner<'a> {
+    Named(&'a Arc<Domain>),
+    PassedOn(Arc<Domain>),
+}
+
 /// A pin that is given back at the end of the copy.
-struct PinGuard {
-    domain: Arc<Domain>,
+struct PinGuard<'a> {
+    owner: Owner<'a>,
     pin: Option<Pin>,
 }
 
-impl PinGuard {
-    fn new(domain: &Arc<Domain>, pin: Pin) -> Self {
+impl<'a> PinGuard<'a> {
+    fn new(owner: Owner<'a>, pin: Pin) -> Self {
         Self {
-            domain: domain.clone(),
+            owner,
             pin: Some(pin),
         }
     }
 }
 
-impl Drop for PinGuard {
+impl Drop for PinGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(pin) = self.pin.take() {
-            death::unpin(&self.domain, pin);
+            match &self.owner {
+                Owner::Named(domain) => death::unpin(domain, pin),
+                Owner::PassedOn(domain) => death::unpin(domain, pin),
+            }
         }
     }
 }

@@ -9,8 +9,9 @@ use ::hypercall::{CallFrame, Outcome};
 use addr::{Mfn, Vaddr};
 use arrayvec::ArrayVec;
 use frames::{AccessBits, Entry, Owners};
-use grants::{Access, Handle, Pin, Purpose, Status, Taken};
+use grants::{Access, Handle, Pin, Pinned, Purpose, Status, Taken};
 use platform_cpu::guest;
+use xen_abi::GrantRef;
 use xen_abi::errno::Errno;
 use xen_abi::grant_table as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -38,16 +39,7 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
     let granting = domains::find(request.dom).ok_or(Status::BAD_DOMAIN)?;
     let user = context.domain.id();
     let reserved = context.domain.maptrack.lock().reserve()?;
-    let pinned = granting
-        .grants
-        .lock()
-        .pin(request.reference, user, access, Purpose::Map, |frame, _| {
-            mm::frame_table()
-                .get(Mfn::new(frame), granting.id())
-                .ok_or(Status::BAD_PAGE)
-        })
-        .map(|(pin, page)| (pin, page.frame()));
-    let (pin, frame) = match pinned {
+    let (pin, frame) = match pin(&granting, request.reference, user, access) {
         Ok(pinned) => pinned,
         Err(status) => {
             context.domain.maptrack.lock().release(reserved);
@@ -61,7 +53,7 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
                 reserved,
                 granting.id(),
                 request.flags,
-                pin,
+                (pin, frame.raw()),
                 device_guard,
             );
             Ok(())
@@ -72,6 +64,27 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
             context.domain.maptrack.lock().release(reserved);
             Err(status)
         }
+    }
+}
+
+/// Pins a grant that is to be mapped; returns what it is for.
+#[inline]
+fn pin(
+    granting: &Domain,
+    reference: GrantRef,
+    user: DomId,
+    access: Access,
+) -> Result<(Pin, Mfn), Status> {
+    let mut table = granting.grants.lock();
+    let pinned = table.pin(reference, user, access, Purpose::Map, |frame, _| {
+        mm::frame_table()
+            .get(Mfn::new(frame), granting.id())
+            .ok_or(Status::BAD_PAGE)
+    })?;
+    match pinned {
+        Pinned::Frame(pin, page, _) => Ok((pin, page.frame())),
+        // Is not what comes of pinning for a mapping.
+        Pinned::Via(_) => Err(Status::GENERAL_ERROR),
     }
 }
 
@@ -261,7 +274,7 @@ pub(super) fn unmap_list<T: Unmap>(context: &mut Context<'_>, frame: &CallFrame)
             break;
         }
     }
-    release(context.domain, unflushed);
+    release(context.domain, &mut unflushed);
     if outcome == Outcome::SUCCESS && now < count {
         return rest(frame, Vaddr::new(at.wrapping_add(now * size)), count - now);
     }
@@ -292,7 +305,8 @@ fn unmap<T: Unmap>(
     {
         // Cannot happen: a list has no more requests than there is room for.
         drop(maptrack);
-        release(context.domain, core::iter::once(full.element()));
+        release(context.domain, unflushed);
+        let _ = unflushed.try_push(full.element());
     }
     Ok(())
 }
@@ -305,13 +319,7 @@ fn remove<T: Unmap>(
     let Some(pin) = &part.pin else {
         return Ok(());
     };
-    let granting = domains::find(part.domid).ok_or(Status::BAD_DOMAIN)?;
-    let frame = granting
-        .grants
-        .lock()
-        .pinned_frame(pin.reference())
-        .map(|page| page.frame())
-        .ok_or(Status::BAD_HANDLE)?;
+    let frame = Mfn::new(part.frame);
     let device_address = request.device_address();
     if device_address != 0 && frame.maddr().map(|maddr| maddr.raw()) != Some(device_address) {
         return Err(Status::GENERAL_ERROR);
@@ -333,12 +341,8 @@ fn remove<T: Unmap>(
 }
 
 /// Gives back the pins of mappings that are gone from the page tables, after the TLBs forgot them too.
-fn release(
-    domain: &Domain,
-    unflushed: impl IntoIterator<Item = (DomId, Pin, Option<WritablePage>)>,
-) {
-    let mut unflushed = unflushed.into_iter().peekable();
-    if unflushed.peek().is_none() {
+fn release(domain: &Domain, unflushed: &mut Unflushed) {
+    if unflushed.is_empty() {
         return;
     }
     let mut cpus = CpuSet::default();
@@ -348,7 +352,7 @@ fn release(
     mm::flush_on(&cpus);
     // As a rule one domain's.
     let mut last: Option<Arc<Domain>> = None;
-    for (domid, pin, guard) in unflushed {
+    while let Some((domid, pin, guard)) = unflushed.pop() {
         drop(guard);
         if last.as_ref().is_none_or(|last| last.id() != domid) {
             // A domain whose grants are in use is not gone.

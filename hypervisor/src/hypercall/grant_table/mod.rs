@@ -1,4 +1,4 @@
-//! `grant_table_op`, version 1 (public/grant_table.h): lists of requests, each with a status of its own.
+//! `grant_table_op` (public/grant_table.h): lists of requests, each with a status of its own.
 //!
 //! What may be done is decided in `logic/grants`; here requests are read, page tables changed and bytes copied. A
 //! list is interrupted when its budget is spent: the call starts again with the rest of it.
@@ -13,17 +13,17 @@ use addr::{Mfn, Vaddr};
 use frames::PageRef;
 use grants::Status;
 use platform_cpu::guest;
-use xen_abi::DomId;
 use xen_abi::domid::DOMID_SELF;
 use xen_abi::errno::Errno;
 use xen_abi::grant_table as abi;
+use xen_abi::{DomId, GuestHandle};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::context::Context;
 use crate::domain::{Domain, DomainMemory};
-use crate::domains;
 use crate::events::shared_page_by_view;
 use crate::mm::{self, LentPage, WritablePage};
+use crate::{config, domains};
 
 /// The grants of a domain.
 pub type GrantTable = grants::GrantTable<EntryFrame, PageRef<'static>>;
@@ -49,17 +49,38 @@ impl EntryFrame {
 
 shared_page_by_view!(EntryFrame, |self| &self.0);
 
+/// What a domain may have of grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Frames of its grant table.
+    pub frames: u32,
+    /// Frames of its mappings.
+    pub maptrack_frames: u32,
+    /// The latest version of its grant table.
+    pub version: u32,
+}
+
+impl Limits {
+    /// As much as any domain may have.
+    pub fn most() -> Self {
+        Self {
+            frames: MAX_FRAMES,
+            maptrack_frames: MAX_MAPTRACK_FRAMES,
+            version: config::get().grants.max_version,
+        }
+    }
+}
+
 /// Makes the grant table and the mappings of a new domain; `None` if there is no memory.
 pub fn new_tables(
     domain: DomId,
     account: &DomainMemory,
-    max_frames: u32,
-    max_maptrack_frames: u32,
+    limits: Limits,
 ) -> Option<(GrantTable, Maptrack)> {
-    let mut table = GrantTable::new(max_frames);
+    let mut table = GrantTable::new(domain, limits.frames, limits.version);
     // As on Xen, the first frame is there from the start.
     grow(&mut table, domain, account, 1).ok()?;
-    let mappings = max_maptrack_frames.saturating_mul(MAPPINGS_PER_FRAME);
+    let mappings = limits.maptrack_frames.saturating_mul(MAPPINGS_PER_FRAME);
     Some((table, Maptrack::new(mappings)))
 }
 
@@ -69,19 +90,41 @@ fn grow(
     account: &DomainMemory,
     frames: u32,
 ) -> Result<(), Errno> {
-    table.grow(frames, || {
-        mm::share_new_page(domain, account)
-            .map(EntryFrame)
-            .ok_or(Errno::ENOMEM)
-    })
+    table.grow(frames, || lend(domain, account))
+}
+
+/// A new frame of a domain's table.
+fn lend(domain: DomId, account: &DomainMemory) -> Result<EntryFrame, Errno> {
+    mm::share_new_page(domain, account)
+        .map(EntryFrame)
+        .ok_or(Errno::ENOMEM)
+}
+
+/// A kind of frames of a grant table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Of entries.
+    Shared,
+    /// Of status words.
+    Status,
+}
+
+/// How many frames of a kind a domain's table can have.
+pub fn most_frames(domain: &Domain, kind: Kind) -> u32 {
+    let table = domain.grants.lock();
+    match kind {
+        Kind::Shared => table.max_frames(),
+        Kind::Status => table.max_status_frames(),
+    }
 }
 
 /// Calls `each` with `count` frames of a domain's table from `first` on; the table grows so far.
 ///
 /// # Errors
-/// `EINVAL` beyond the table's limit; `ENOMEM`.
+/// `EINVAL` beyond the table's limit, or if it has no such frames in its version; `ENOMEM`.
 pub fn frames(
     domain: &Domain,
+    kind: Kind,
     first: u64,
     count: u32,
     mut each: impl FnMut(Mfn),
@@ -94,13 +137,17 @@ pub fn frames(
     if domain.is_dying() {
         return Err(Errno::EINVAL);
     }
-    grow(&mut table, domain.id(), &domain.memory, end)?;
-    for frame in table
-        .frames()
-        .iter()
-        .take(end as usize)
-        .skip(first as usize)
-    {
+    let frames = match kind {
+        Kind::Shared => {
+            grow(&mut table, domain.id(), &domain.memory, end)?;
+            table.frames()
+        }
+        Kind::Status => {
+            table.grow_to_status_frames(end, || lend(domain.id(), &domain.memory))?;
+            table.status_frames()
+        }
+    };
+    for frame in frames.iter().take(end as usize).skip(first as usize) {
         each(frame.0.frame());
     }
     Ok(())
@@ -121,11 +168,17 @@ pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     match command {
         abi::MAP_GRANT_REF => list(context, frame, |context, request: &mut abi::MapGrantRef| {
             request.status = map::map(context, request).0;
+            Progress::Done
         }),
         abi::UNMAP_GRANT_REF => map::unmap_list::<abi::UnmapGrantRef>(context, frame),
         abi::UNMAP_AND_REPLACE => map::unmap_list::<abi::UnmapAndReplace>(context, frame),
         abi::COPY => list(context, frame, |context, request: &mut abi::Copy| {
-            request.status = copy::copy(context, request).0;
+            request.status = match copy::copy(context, request) {
+                Ok(()) => Status::OKAY.0,
+                Err(copy::Failure::Status(status)) => status.0,
+                Err(copy::Failure::Again) => return Progress::Again,
+            };
+            Progress::Done
         }),
         abi::SWAP_GRANT_REF => list(
             context,
@@ -133,6 +186,7 @@ pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
             |context, request: &mut abi::SwapGrantRef| {
                 let mut grants = context.domain.grants.lock();
                 request.status = status(grants.swap(request.ref_a, request.ref_b)).0;
+                Progress::Done
             },
         ),
         abi::SETUP_TABLE => one(count, at, |request: &mut abi::SetupTable| {
@@ -160,11 +214,20 @@ fn status(result: Result<(), Status>) -> Status {
     }
 }
 
+/// What became of a request.
+enum Progress {
+    /// It has its answer.
+    Done,
+    /// It has to be made again, after others had their turn.
+    Again,
+}
+
 /// Handles a list of requests, each of which gets its answer written back.
+#[inline]
 fn list<T: FromBytes + IntoBytes + Immutable>(
     context: &mut Context<'_>,
     frame: &CallFrame,
-    mut handle: impl FnMut(&mut Context<'_>, &mut T),
+    mut handle: impl FnMut(&mut Context<'_>, &mut T) -> Progress,
 ) -> Outcome {
     let size = size_of::<T>() as u64;
     let [_, at, count, ..] = frame.args;
@@ -182,7 +245,9 @@ fn list<T: FromBytes + IntoBytes + Immutable>(
         let Ok(mut request) = guest::read::<T>(here) else {
             return Outcome::error(Errno::EFAULT);
         };
-        handle(context, &mut request);
+        if matches!(handle(context, &mut request), Progress::Again) {
+            return rest(frame, here, count - done);
+        }
         if guest::write(here, &request).is_err() {
             return Outcome::error(Errno::EFAULT);
         }
@@ -235,18 +300,9 @@ fn setup_table(context: &Context<'_>, request: &abi::SetupTable) -> Result<(), S
     let mut table = domain.grants.lock();
     grow(&mut table, domain.id(), &domain.memory, request.nr_frames)
         .map_err(|_| Status::GENERAL_ERROR)?;
-    let mut result = Ok(());
-    for (index, frame) in (0..u64::from(request.nr_frames)).zip(table.frames()) {
-        let number = frame.0.frame().raw();
-        let written = request
-            .frame_list
-            .element(index)
-            .is_some_and(|at| guest::write(Vaddr::new(at.address), &number).is_ok());
-        if !written {
-            result = Err(Status::BAD_VIRT_ADDR);
-        }
-    }
-    result
+    let frames = table.frames();
+    let told = frames.len().min(request.nr_frames as usize);
+    write_numbers(request.frame_list, frames.get(..told).unwrap_or(frames))
 }
 
 fn query_size(context: &Context<'_>, request: &mut abi::QuerySize) -> Result<(), Status> {
@@ -257,23 +313,50 @@ fn query_size(context: &Context<'_>, request: &mut abi::QuerySize) -> Result<(),
     Ok(())
 }
 
-/// Version 1 has no status frames.
+/// Tells where the frames of status words are.
 fn status_frames(context: &Context<'_>, request: &abi::GetStatusFrames) -> Result<(), Status> {
-    let (_, _permission) = named::<op::GrantGetStatusFrames>(context, request.dom)?;
-    if request.nr_frames > 0 {
-        return Err(Status::GENERAL_ERROR);
+    let (domain, _permission) = named::<op::GrantGetStatusFrames>(context, request.dom)?;
+    let table = domain.grants.lock();
+    let frames = table
+        .status_frames()
+        .get(..request.nr_frames as usize)
+        .ok_or(Status::GENERAL_ERROR)?;
+    write_numbers(request.frame_list, frames)
+}
+
+/// Writes the numbers of frames to a list of the guest's, as many as it can.
+fn write_numbers<T>(list: GuestHandle<T>, frames: &[EntryFrame]) -> Result<(), Status> {
+    let mut result = Ok(());
+    for (index, frame) in (0..).zip(frames) {
+        let number = frame.0.frame().raw();
+        let written = list
+            .element(index)
+            .is_some_and(|at| guest::write(Vaddr::new(at.address), &number).is_ok());
+        if !written {
+            result = Err(Status::BAD_VIRT_ADDR);
+        }
     }
-    Ok(())
+    result
 }
 
 fn set_version(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     let mut request: abi::SetVersion = guest::read(at).map_err(|_| Errno::EFAULT)?;
-    let table = context.domain.grants.lock();
-    let result = table.set_version(request.version);
+    let domain = context.domain;
+    let mut table = domain.grants.lock();
+    let result = table.set_version(
+        request.version,
+        || lend(domain.id(), &domain.memory),
+        |frame| frame.0.is_in_use(),
+    );
     // Also if it is refused, the guest is told what it has.
     request.version = table.version();
-    guest::write(at, &request).map_err(|_| Errno::EFAULT)?;
-    result
+    drop(table);
+    let unused = guest::write(at, &request)
+        .map_err(|_| Errno::EFAULT)
+        .and(result)?;
+    // After the lock: they are freed.
+    drop(unused);
+    Ok(())
 }
 
 fn get_version(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {

@@ -161,14 +161,16 @@ fn acquire_resource(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
     if u32::from(argument.kind) != abi::RESOURCE_GRANT_TABLE {
         return Err(Errno::EOPNOTSUPP);
     }
-    if argument.id != abi::RESOURCE_GRANT_TABLE_ID_SHARED {
-        return Err(Errno::EINVAL);
-    }
+    let kind = match argument.id {
+        abi::RESOURCE_GRANT_TABLE_ID_SHARED => grant_table::Kind::Shared,
+        abi::RESOURCE_GRANT_TABLE_ID_STATUS => grant_table::Kind::Status,
+        _ => return Err(Errno::EINVAL),
+    };
     if argument.frame_list.is_null() {
         if argument.nr_frames != 0 {
             return Err(Errno::EINVAL);
         }
-        argument.nr_frames = domain.grants.lock().max_frames();
+        argument.nr_frames = grant_table::most_frames(&domain, kind);
         return guest::write(at, &argument).map_err(|_| Errno::EFAULT);
     }
     if argument.nr_frames == 0 {
@@ -178,7 +180,7 @@ fn acquire_resource(context: &Context<'_>, at: Vaddr) -> Result<(), Errno> {
         return Err(Errno::E2BIG);
     }
     let mut frames = ArrayVec::<u64, { MOST as usize }>::new();
-    grant_table::frames(&domain, argument.frame, argument.nr_frames, |frame| {
+    grant_table::frames(&domain, kind, argument.frame, argument.nr_frames, |frame| {
         // There is room for as many as can be asked for.
         let _ = frames.try_push(frame.raw());
     })?;

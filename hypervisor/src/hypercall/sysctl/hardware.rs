@@ -16,6 +16,7 @@ use zerocopy::FromZeros;
 
 use super::write;
 use crate::hypercall::domctl::write_policy;
+use crate::hypercall::grant_table;
 use crate::{domains, emulate, hotplug, irq, mm, schedule, time, topology};
 
 /// Bytes of a page.
@@ -56,6 +57,10 @@ pub(super) fn physinfo(
     for (to, from) in hw_cap.iter_mut().zip(emulate::host().features().0) {
         *to = from;
     }
+    let grant_versions = match grant_table::Limits::most().version {
+        1 => abi::PHYSCAP_GNTTAB_V1,
+        _ => abi::PHYSCAP_GNTTAB_V1 | abi::PHYSCAP_GNTTAB_V2,
+    };
     *answer = Physinfo {
         threads_per_core,
         cores_per_socket,
@@ -64,7 +69,7 @@ pub(super) fn physinfo(
         nr_nodes: 1,
         max_node_id: NODE,
         cpu_khz: (time::tsc_frequency() / 1000) as u32,
-        capabilities: abi::PHYSCAP_PV | abi::PHYSCAP_GNTTAB_V1,
+        capabilities: abi::PHYSCAP_PV | grant_versions,
         total_pages: mm::ram_frames(),
         free_pages: mm::free_frames(),
         outstanding_pages: mm::claimed_frames(),

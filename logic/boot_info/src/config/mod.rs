@@ -5,10 +5,12 @@
 //! reported by the option's name, as is an option that does not exist.
 
 mod dom0;
+mod grants;
 mod serial;
 mod values;
 
 pub use dom0::{Amount, Dom0Frames, Dom0Memory, Dom0MemoryError, VcpuRange};
+pub use grants::Grants;
 pub use serial::{Baud, Parity, SerialPort};
 
 use core::fmt;
@@ -37,6 +39,8 @@ pub struct Config {
     pub noreboot: bool,
     /// `sched=`: the scheduler.
     pub scheduler: Scheduler,
+    /// `gnttab=`: what grant tables may be.
+    pub grants: Grants,
     /// `clocksource=`: the platform timer; the best one that is there if `None`.
     pub clock_source: Option<ClockSource>,
     /// `smp=`, `nosmp`: whether to start other CPUs.
@@ -175,6 +179,7 @@ impl Default for Config {
             },
             noreboot: false,
             scheduler: Scheduler::Credit2,
+            grants: Grants::default(),
             clock_source: None,
             smp: true,
             watchdog: false,
@@ -278,6 +283,10 @@ impl Config {
             b"loglvl" => assign(&mut self.log, Thresholds::parse(text)),
             b"guest_loglvl" => assign(&mut self.guest_log, Thresholds::parse(text)),
             b"sched" => assign(&mut self.scheduler, Scheduler::parse(text)),
+            b"gnttab" => {
+                let changed = self.grants.parse(text);
+                assign(&mut self.grants, changed)
+            }
             b"clocksource" => assign(&mut self.clock_source, ClockSource::parse(text).map(Some)),
             // Xen starts its watchdog later, unless it is forced to; here it is the same.
             b"watchdog" if text == b"force" => {

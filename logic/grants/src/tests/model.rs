@@ -1,17 +1,23 @@
-//! Two entries, two domains that map, and a guest that changes its entries at any time: every sequence of steps up to a
+//! Two entries, of which one is reserved, two domains that map, and a guest that changes its entries, and their version, at
+//! any time: every sequence of steps up to a
 //! depth, and random long ones, against a model that keeps a plain list of mappings.
 
 use std::vec::Vec;
 
 use proptest::prelude::*;
 use shared_page::MemoryPage;
+use xen_abi::errno::Errno;
 use xen_abi::grant_table::{GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_WRITING};
 
-use super::{DEVICE, Frame, HOST, HOST_RO, flags, table, write};
-use crate::{Access, GrantTable, Handle, Maptrack, Purpose, Status};
+use super::version_2::{flags as flags_v2, set_version, status, write as write_v2};
+use super::{DEVICE, Frame, HOST, HOST_RO, flags, of_frame, table, write};
+use crate::{Access, GrantTable, Handle, Maptrack, Pin, Purpose, Status};
+
+const USE: u16 = GTF_READING | GTF_WRITING;
 
 const USERS: [u16; 2] = [7, 8];
-const ENTRIES: u32 = 2;
+/// One that outlasts a change of version, and one that does not.
+const REFERENCES: [u32; 2] = [1, 9];
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
@@ -34,11 +40,13 @@ enum Step {
         host: bool,
         device: bool,
     },
+    /// The guest changes the version.
+    SetVersion(u32),
 }
 
 fn steps() -> Vec<Step> {
     let mut steps = Vec::new();
-    for reference in 0..ENTRIES {
+    for reference in REFERENCES {
         for flags in [0, GTF_PERMIT_ACCESS, GTF_PERMIT_ACCESS | GTF_READONLY] {
             for user in [0, 1] {
                 steps.push(Step::Grant {
@@ -50,7 +58,7 @@ fn steps() -> Vec<Step> {
         }
     }
     for user in [0, 1] {
-        for reference in 0..ENTRIES {
+        for reference in REFERENCES {
             for flags in [HOST, HOST_RO, HOST | DEVICE] {
                 steps.push(Step::Map {
                     user,
@@ -73,6 +81,7 @@ fn steps() -> Vec<Step> {
             });
         }
     }
+    steps.extend([Step::SetVersion(1), Step::SetVersion(2)]);
     steps
 }
 
@@ -88,8 +97,13 @@ struct Mapped {
 /// The model: what the guest wrote, and all mappings. Nothing is counted.
 #[derive(Clone, Default)]
 struct Model {
-    entries: [(u16, usize, Frame); ENTRIES as usize],
+    entries: [(u16, usize, Frame); 2],
     mappings: Vec<Mapped>,
+}
+
+/// The place of an entry in the model.
+fn place(reference: u32) -> usize {
+    usize::from(reference == REFERENCES[1])
 }
 
 impl Model {
@@ -105,7 +119,7 @@ impl Model {
     }
 
     fn map(&mut self, user: usize, reference: u32, access: Access) -> Result<Frame, Status> {
-        let (granted, to, frame) = self.entries[reference as usize];
+        let (granted, to, frame) = self.entries[place(reference)];
         let known = self.users_of(reference).next().copied();
         if known.is_some_and(|mapped| mapped.user != user) {
             return Err(Status::GENERAL_ERROR);
@@ -152,8 +166,9 @@ struct Real {
 }
 
 impl Real {
-    fn new() -> Self {
-        let (table, pages) = table(1);
+    fn new(version: u32) -> Self {
+        let (mut table, pages) = table(1);
+        set_version(&mut table, version).unwrap();
         Self {
             table,
             page: pages[0].clone(),
@@ -162,6 +177,26 @@ impl Real {
             frames_held: 0,
             next_frame: 100,
         }
+    }
+
+    /// The guest writes an entry in the version that its table has.
+    fn write(&self, reference: u32, flags: u16, domid: u16, frame: u32) {
+        if self.table.version() == 1 {
+            write(&self.page, reference as usize, flags, domid, frame);
+        } else {
+            write_v2(&self.page, reference, flags, domid, 0, frame.into());
+        }
+    }
+
+    /// `GTF_reading` and `GTF_writing` as the guest sees them.
+    fn use_flags(&self, reference: u32) -> u16 {
+        let flags = if self.table.version() == 1 {
+            flags(&self.page, reference as usize)
+        } else {
+            assert_eq!(flags_v2(&self.page, reference) & USE, 0, "the guest's own");
+            status(&self.table, reference)
+        };
+        flags & USE
     }
 
     fn apply(&mut self, step: Step, model: &mut Model) {
@@ -173,15 +208,13 @@ impl Real {
             } => {
                 self.next_frame += 1;
                 // The guest keeps what says that the entry is in use, as the ABI demands of it.
-                let used = model.use_flags(reference);
-                write(
-                    &self.page,
-                    reference as usize,
-                    flags | used,
-                    USERS[user],
-                    self.next_frame,
-                );
-                model.entries[reference as usize] = (flags, user, self.next_frame.into());
+                let used = if self.table.version() == 1 {
+                    model.use_flags(reference)
+                } else {
+                    0
+                };
+                self.write(reference, flags | used, USERS[user], self.next_frame);
+                model.entries[place(reference)] = (flags, user, self.next_frame.into());
             }
             Step::Map {
                 user,
@@ -197,12 +230,13 @@ impl Real {
                         *held += 1;
                         Ok(frame)
                     })
-                    .map(|(pin, frame)| (pin, *frame));
+                    .map(of_frame);
                 let wanted = model.map(user, reference, access);
                 match pinned {
                     Ok((pin, frame)) => {
                         assert_eq!(Ok(frame), wanted);
-                        let handle = self.maptracks[user].commit(reserved, 1, flags, pin, None);
+                        let handle =
+                            self.maptracks[user].commit(reserved, 1, flags, (pin, frame), None);
                         self.handles[user].push(handle);
                     }
                     Err(status) => {
@@ -224,6 +258,10 @@ impl Real {
                 };
                 let handle = self.handles[user][place];
                 let part = self.maptracks[user].take(handle, host, device).unwrap();
+                let kept = self
+                    .table
+                    .pinned_frame(part.pin.as_ref().map_or(0, Pin::reference));
+                assert!(part.pin.is_none() || kept == Some(&part.frame));
                 if let Some((pin, _)) = self.maptracks[user].finish(part)
                     && self.table.unpin(pin).is_some()
                 {
@@ -244,13 +282,30 @@ impl Real {
                     assert_eq!(access, mapped.access);
                 }
             }
+            Step::SetVersion(version) => {
+                let busy = model.users_of(REFERENCES[1]).next().is_some();
+                if version == self.table.version() {
+                    assert_eq!(set_version(&mut self.table, version), Ok(()));
+                } else if busy {
+                    let refused = set_version(&mut self.table, version);
+                    assert_eq!(refused, Err(Errno::EBUSY));
+                } else {
+                    assert_eq!(set_version(&mut self.table, version), Ok(()));
+                    assert_eq!(self.table.version(), version);
+                    model.entries[1] = (0, 0, 0);
+                    // What is invalid and reserved is forgotten as well.
+                    if version == 1 && model.entries[0].0 == 0 {
+                        model.entries[0] = (0, 0, 0);
+                    }
+                }
+            }
         }
     }
 
     fn check(&self, model: &Model) {
         let mut in_use = 0;
-        for reference in 0..ENTRIES {
-            let used = flags(&self.page, reference as usize) & (GTF_READING | GTF_WRITING);
+        for reference in REFERENCES {
+            let used = self.use_flags(reference);
             assert_eq!(used, model.use_flags(reference), "entry {reference}");
             let mapped = model.users_of(reference).next();
             assert_eq!(
@@ -275,11 +330,17 @@ impl Real {
 
 /// Runs a sequence from the start; tables cannot be copied, and short sequences are cheap.
 fn run(sequence: &[Step]) {
-    let (mut real, mut model) = (Real::new(), Model::default());
+    for version in [1, 2] {
+        run_from(version, sequence);
+    }
+}
+
+fn run_from(version: u32, sequence: &[Step]) {
+    let (mut real, mut model) = (Real::new(version), Model::default());
     // Both entries are granted at first, so that short sequences come to something.
     for (reference, flags) in [
-        (0, GTF_PERMIT_ACCESS),
-        (1, GTF_PERMIT_ACCESS | GTF_READONLY),
+        (REFERENCES[0], GTF_PERMIT_ACCESS),
+        (REFERENCES[1], GTF_PERMIT_ACCESS | GTF_READONLY),
     ] {
         real.apply(
             Step::Grant {
@@ -308,7 +369,7 @@ fn every_short_sequence_agrees_with_the_model() {
             }
         }
     }
-    assert_eq!(sequences, 32 * 32 * 32);
+    assert_eq!(sequences, 34 * 34 * 34);
 }
 
 proptest! {
