@@ -7,7 +7,7 @@ use crate::memory::address_of;
 use crate::{check_eq, hypercalls};
 
 /// Frames that [`setup_table`] has room for.
-pub const FRAMES: usize = 8;
+pub const FRAMES: usize = 16;
 
 /// `grant_table_op` with one argument.
 pub fn grant_table<T>(operation: u32, argument: &mut T) -> i64 {
