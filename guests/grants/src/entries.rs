@@ -201,6 +201,7 @@ fn growth(test: &Test) {
     expect_eq!(words.get(0), u64::from(GTF_READING | GTF_WRITING));
     unmap_grant(handle, test.window);
     expect_eq!(words.get(0), 0);
+    check_eq!(words.unmap(), 0);
 }
 
 pub(crate) fn check_all() {
@@ -219,5 +220,6 @@ pub(crate) fn check_all() {
     test.passed_on();
     test.swapped();
     growth(&test);
+    test.statuses.unmap();
     println!("entries of version 2 grant what they say");
 }

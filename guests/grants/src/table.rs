@@ -33,10 +33,15 @@ impl Entries {
 
     /// The words of an entry of version 2: the second half of the first one, and the other.
     pub(crate) fn set_v2(&self, reference: u32, flags: u16, second: u32, other: u64) {
+        let header = u64::from(OWN) << 16 | u64::from(flags);
+        self.set_words(reference, [u64::from(second) << 32 | header, other]);
+    }
+
+    /// The words of an entry of version 2.
+    pub(crate) fn set_words(&self, reference: u32, [first, other]: [u64; 2]) {
         let at = u64::from(reference) * 2;
         self.0.set(at + 1, other);
-        let header = u64::from(OWN) << 16 | u64::from(flags);
-        self.0.set(at, u64::from(second) << 32 | header);
+        self.0.set(at, first);
     }
 
     pub(crate) fn v2(&self, reference: u32) -> [u64; 2] {

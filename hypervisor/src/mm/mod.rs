@@ -21,9 +21,9 @@ pub use flush::{
 };
 pub use machine::{Machine, validator};
 pub use pages::{
-    LentPage, Stolen, add_frames, allocate_for, assign_charged, assign_pages, claimed_frames,
-    collect_limbo, end_stealing, frame_table, free_frames, free_frames_below, give_back,
-    give_back_charged, max_frame, ram_frames, release_page, share_new_page, steal_page,
+    LentPage, LoosePage, Stolen, add_frames, allocate_for, assign_charged, assign_pages,
+    claimed_frames, collect_limbo, end_stealing, frame_table, free_frames, free_frames_below,
+    give_back, give_back_charged, max_frame, ram_frames, release_page, share_new_page, steal_page,
     take_uncharged,
 };
 pub use roots::{WritablePage, guest_root, pin_root, release_root, writable_page};

@@ -8,6 +8,7 @@
 //! all claims changes under the allocator's lock only.
 
 use alloc::sync::Arc;
+use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -342,6 +343,43 @@ pub fn steal_page(domain: &Domain, frame: Mfn) -> Option<Stamp> {
     let stamp = table.steal(frame, domain.id())?;
     pages.remove(table, frame);
     Some(stamp)
+}
+
+/// A frame on its way from one domain to another, with what is in it; freed if it does not get there.
+pub struct LoosePage(Mfn);
+
+impl LoosePage {
+    /// Takes `frame` from `domain`, if nothing refers to it.
+    pub fn take(domain: &Domain, frame: Mfn) -> Option<Self> {
+        let stamp = steal_page(domain, frame)?;
+        m2p::clear(frame);
+        domain.memory.uncharge(1);
+        flush::flush_stale(stamp);
+        Some(Self(frame))
+    }
+
+    /// Gives it to `domain`, if that has room for it, is not being destroyed, and `accepts` does.
+    pub fn give(self, domain: &Domain, accepts: impl FnOnce() -> bool) -> Option<Mfn> {
+        if domain.is_dying() || !domain.memory.charge(1) {
+            return None;
+        }
+        if accepts() {
+            let mut pages = domain.memory.pages.lock();
+            if !domain.is_dying() && frame_table().bestow(self.0, domain.id()) {
+                pages.push(frame_table(), self.0);
+                drop(pages);
+                return Some(ManuallyDrop::new(self).0);
+            }
+        }
+        domain.memory.uncharge(1);
+        None
+    }
+}
+
+impl Drop for LoosePage {
+    fn drop(&mut self) {
+        free_stolen(self.0);
+    }
 }
 
 /// What becomes of frames that were stolen from a domain.

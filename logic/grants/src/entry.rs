@@ -18,7 +18,7 @@ use crate::pin::{Access, Counts, Part, Purpose, Via};
 use crate::status::Status;
 
 /// Attempts to exchange an entry's flags before the guest counts as working against it.
-const ATTEMPTS: usize = 5;
+pub(crate) const ATTEMPTS: usize = 5;
 
 const _: () = {
     assert!(offset_of!(GrantEntryV1, flags) == 0 && offset_of!(GrantEntryV1, domid) == 2);

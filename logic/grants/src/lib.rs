@@ -37,6 +37,7 @@ mod maptrack;
 mod pin;
 mod status;
 mod table;
+mod transfer;
 mod version;
 
 pub use audit::Audit;

@@ -26,6 +26,8 @@ impl Status {
     pub const BAD_PAGE: Self = Self(abi::GNTST_BAD_PAGE);
     /// The copy crosses the end of a page.
     pub const BAD_COPY_ARG: Self = Self(abi::GNTST_BAD_COPY_ARG);
+    /// The frame's number does not fit into the entry.
+    pub const ADDRESS_TOO_BIG: Self = Self(abi::GNTST_ADDRESS_TOO_BIG);
     /// The entry is in use.
     pub const EAGAIN: Self = Self(abi::GNTST_EAGAIN);
     /// No handles are left.

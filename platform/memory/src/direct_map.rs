@@ -293,6 +293,26 @@ impl Mapped<'_> {
         }
     }
 
+    /// Writes `len` bytes at `offset` back from all caches; what is beyond the page's end is left out.
+    pub fn flush_cache(&self, offset: usize, len: usize) {
+        /// The shortest line that a CPU with `clflush` has been made with; longer ones are flushed more than once.
+        const LINE: usize = 32;
+        let end = offset.saturating_add(len).min(PAGE_SIZE as usize);
+        for line in (offset & !(LINE - 1)..end).step_by(LINE) {
+            // SAFETY: within the page; flushing changes nothing that can be read.
+            unsafe {
+                core::arch::asm!(
+                    "clflush [{line}]",
+                    line = in(reg) self.address + line as u64,
+                    options(nostack, preserves_flags)
+                );
+            }
+        }
+        // Whoever is told of it finds it done.
+        // SAFETY: orders, and does nothing else.
+        unsafe { core::arch::asm!("mfence", options(nostack, preserves_flags)) };
+    }
+
     /// Zeroes the page.
     pub fn zero(&self) {
         // SAFETY: as for `copy_from`.

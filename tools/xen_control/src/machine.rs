@@ -22,6 +22,17 @@ pub struct Machine {
     pub info: Physinfo,
 }
 
+impl Machine {
+    /// The latest version of grant tables that a domain can have.
+    pub fn max_grant_version(&self) -> u32 {
+        if self.info.capabilities & sysctl::PHYSCAP_GNTTAB_V2 != 0 {
+            2
+        } else {
+            1
+        }
+    }
+}
+
 /// Where a CPU is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuTopology {

@@ -343,7 +343,10 @@ fn make(
         max_port: config.event_channels.unwrap_or(EVENT_CHANNELS),
         max_grant_frames: limit(config.max_grant_frames),
         max_maptrack_frames: limit(config.max_maptrack_frames),
-        max_grant_version: config.max_grant_version.unwrap_or(1),
+        max_grant_version: match config.max_grant_version {
+            Some(version) => version,
+            None => control.machine()?.max_grant_version(),
+        },
         cpu_pool: pool,
         msr_relaxed: config.msr_relaxed,
     })?;

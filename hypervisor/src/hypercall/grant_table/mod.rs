@@ -3,8 +3,10 @@
 //! What may be done is decided in `logic/grants`; here requests are read, page tables changed and bytes copied. A
 //! list is interrupted when its budget is spent: the call starts again with the rest of it.
 
+mod cache;
 mod copy;
 mod map;
+mod transfer;
 
 use alloc::sync::Arc;
 
@@ -189,6 +191,10 @@ pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
                 Progress::Done
             },
         ),
+        abi::TRANSFER => list(context, frame, |context, request: &mut abi::Transfer| {
+            request.status = status(transfer::transfer(context, request)).0;
+            Progress::Done
+        }),
         abi::SETUP_TABLE => one(count, at, |request: &mut abi::SetupTable| {
             request.status = status(setup_table(context, request)).0;
         }),
@@ -200,7 +206,7 @@ pub fn grant_table_op(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
         }),
         abi::SET_VERSION => set_version(context, at).into(),
         abi::GET_VERSION => get_version(context, at).into(),
-        abi::CACHE_FLUSH => Outcome::error(Errno::EOPNOTSUPP),
+        abi::CACHE_FLUSH => cache::flush_list(context, frame),
         // The high bits are for continuations of the last one.
         _ if command > 0xfff => Outcome::error(Errno::EINVAL),
         _ => super::not_implemented(context, "grant_table_op", command),

@@ -7,7 +7,7 @@ use shared_page::{MemoryPage, SharedPage};
 use xen_abi::errno::Errno;
 use xen_abi::grant_table::{
     GTF_ACCEPT_TRANSFER, GTF_PERMIT_ACCESS, GTF_READING, GTF_READONLY, GTF_SUB_PAGE,
-    GTF_TRANSITIVE, GTF_WRITING,
+    GTF_TRANSFER_COMMITTED, GTF_TRANSFER_COMPLETED, GTF_TRANSITIVE, GTF_WRITING,
 };
 
 use super::{Frame, HOST, HOST_RO, OWN, USER, access, of_frame, pin};
@@ -398,6 +398,38 @@ fn entries_swap_with_their_status() {
     assert_eq!((flags(&page, 1), page.load64(24)), (GTF_TRANSITIVE, 6));
     assert_eq!((page.load32(20), page.load32(200 * 16 + 4)), (4, 3));
     assert_eq!((status(&table, 1), status(&table, 200)), (0, left));
+}
+
+#[test]
+fn a_page_is_taken_as_it_was_offered() {
+    let done = GTF_ACCEPT_TRANSFER | GTF_TRANSFER_COMMITTED | GTF_TRANSFER_COMPLETED;
+    let (mut table, page) = table(OWN);
+    let frame = 0x12_3456_789a;
+    for (flags, domid) in [
+        (0, USER),
+        (GTF_PERMIT_ACCESS, USER),
+        (GTF_ACCEPT_TRANSFER, USER + 1),
+        (GTF_ACCEPT_TRANSFER | GTF_TRANSFER_COMMITTED, USER),
+        (done, USER),
+    ] {
+        write(&page, 1, flags, domid, 0, 5);
+        let refused = table.accept_transfer(1, USER);
+        assert_eq!(refused, Err(Status::GENERAL_ERROR));
+        assert_eq!(self::flags(&page, 1), flags);
+    }
+    let refused = table.accept_transfer(256, USER);
+    assert_eq!(refused, Err(Status::GENERAL_ERROR));
+    write(&page, 1, GTF_ACCEPT_TRANSFER, USER, 0, 5);
+    assert_eq!(table.accept_transfer(1, USER), Ok(()));
+    assert_eq!(table.complete_transfer(1, frame), Some(5));
+    assert_eq!((flags(&page, 1), page.load64(24)), (done, frame));
+    assert_eq!(table.complete_transfer(256, frame), None);
+    // The same in version 1.
+    set_version(&mut table, 1).unwrap();
+    super::write(&page, 9, GTF_ACCEPT_TRANSFER, USER, 6);
+    assert_eq!(table.accept_transfer(9, USER), Ok(()));
+    assert_eq!(table.complete_transfer(9, 77), Some(6));
+    assert_eq!((super::flags(&page, 9), page.load32(9 * 8 + 4)), (done, 77));
 }
 
 /// A step of copies by way of an entry that is passed on.
