@@ -13,7 +13,7 @@ use guest_runtime::{check_eq, expect, expect_eq};
 use crate::Kind;
 use crate::arena::{frame, window};
 
-pub(crate) static KINDS: [Kind; 9] = [
+pub(crate) static KINDS: [Kind; 10] = [
     Kind::new("grant", grant),
     Kind::new("map a grant", map),
     Kind::new("map another grant", map),
@@ -23,19 +23,26 @@ pub(crate) static KINDS: [Kind; 9] = [
     Kind::new("swap grants", swap),
     Kind::new("revoke", revoke),
     Kind::new("grow the grant table", grow),
+    Kind::new("change the version", change_version),
 ];
 
-/// Grants that are used: after those that are reserved.
-const FIRST: u64 = 8;
-const GRANTS: u64 = 12;
+/// Grants that are used, of which the first few are reserved.
+const GRANTS: u64 = 16;
+const RESERVED: u64 = 8;
+/// One mapping of so many is of a grant that is not reserved: one that cannot be unmapped any more, because its entry was
+/// overwritten, keeps the table's version from then on.
+const SELDOM: u64 = 4096;
 /// This domain.
 const DOMAIN: u16 = 0;
 /// Handles that mappings left.
 const HANDLES: usize = 64;
 static MAPPINGS: [Mapping; HANDLES] = [const { Mapping::none() }; HANDLES];
 static TABLE: AtomicU64 = AtomicU64::new(0);
+/// The table's version, or what it was a moment ago.
+static VERSION: AtomicU32 = AtomicU32::new(1);
 static FRAMES: AtomicU32 = AtomicU32::new(1);
 const GRANT_ACCESS: u32 = op::GTF_PERMIT_ACCESS as u32;
+const TRANSITIVE: u64 = op::GTF_TRANSITIVE as u64;
 const GRANT_READ_ONLY: u32 = GRANT_ACCESS | op::GTF_READONLY as u32;
 
 /// A mapping that was made.
@@ -71,23 +78,49 @@ pub(crate) fn init() {
 }
 
 fn reference(random: &mut Random) -> u32 {
-    (FIRST + random.below(GRANTS)) as u32
+    random.below(GRANTS) as u32
 }
 
-fn place(reference: u32) -> u64 {
-    TABLE.load(Ordering::Relaxed) + 8 * u64::from(reference)
+/// One to map.
+fn mapped_reference(random: &mut Random) -> u32 {
+    if random.below(SELDOM) == 0 {
+        return reference(random);
+    }
+    random.below(RESERVED) as u32
+}
+
+/// Where an entry is, and how many words it has.
+fn place(reference: u32) -> (u64, u64) {
+    let words = u64::from(VERSION.load(Ordering::Relaxed));
+    let table = TABLE.load(Ordering::Relaxed);
+    (table + 8 * words * u64::from(reference), words)
 }
 
 fn grant(random: &mut Random) -> bool {
-    let at = place(reference(random));
+    let (at, words) = place(reference(random));
     let flags = random.one_of(&[GRANT_ACCESS, GRANT_ACCESS, GRANT_READ_ONLY]);
-    let word = frame(random) << 32 | u64::from(DOMAIN) << 16 | u64::from(flags);
+    let header = u64::from(DOMAIN) << 16 | u64::from(flags);
     // As it should not be done: in use or not.
-    try_write(at, word)
+    if words == 1 {
+        return try_write(at, frame(random) << 32 | header);
+    }
+    let kind = random.one_of(&[0, 0, u64::from(op::GTF_SUB_PAGE), TRANSITIVE]);
+    let part = random.one_of(&[0, 512 << 16, 1024 << 16 | 512]);
+    try_write(at + 8, frame(random)) && try_write(at, part << 32 | header | kind)
 }
 
 fn revoke(random: &mut Random) -> bool {
-    try_write(place(reference(random)), 0)
+    let (at, _) = place(reference(random));
+    try_write(at, 0)
+}
+
+fn change_version(random: &mut Random) -> bool {
+    let mut request = op::SetVersion {
+        version: random.one_of(&[1, 2]),
+    };
+    let is_done = grant_table(op::SET_VERSION, &mut request) == 0;
+    VERSION.store(request.version, Ordering::Relaxed);
+    is_done
 }
 
 fn map(random: &mut Random) -> bool {
@@ -112,7 +145,7 @@ fn map(random: &mut Random) -> bool {
     let mut map = op::MapGrantRef {
         host_addr: window(random).address,
         flags,
-        reference: reference(random),
+        reference: mapped_reference(random),
         dom: DOMAIN,
         status: 1,
         handle: 0,
@@ -279,8 +312,8 @@ pub(crate) fn release() {
         }
         expect!(is_gone());
     }
-    for reference in FIRST..FIRST + GRANTS {
-        write(place(reference as u32), 0_u64);
+    for word in 0..PAGE / 8 {
+        write(TABLE.load(Ordering::Relaxed) + 8 * word, 0_u64);
     }
     expect_eq!(setup_table(DOMID_SELF, FRAMES.load(Ordering::Relaxed)).0, 0);
 }
