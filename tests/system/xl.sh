@@ -1,6 +1,7 @@
 #!/bin/bash
 # The life of a paravirtual Debian guest under Debian's xl, with whatever daemons the harness started: created, listed, its
-# console used, disks and network cards attached and detached, rebooted, destroyed.
+# console used, disks and network cards attached and detached, rebooted, destroyed. With GRANTS=N in domain 0's arguments
+# domain 0 and the guest have grant tables of that version.
 failures=0
 fail() { echo "FAIL: $*"; failures=$((failures + 1)); }
 step() { echo "$(cut -d. -f1 /proc/uptime) s: $*"; }
@@ -49,7 +50,10 @@ done
 brctl addbr xenbr0 && ip address add 10.9.0.1/24 dev xenbr0 && ip address add 10.9.1.1/24 dev xenbr0 && ip link set xenbr0 up || fail "bridge"
 
 step "creating"
-xl create /guest/guest.cfg 'disk = ["phy:/dev/loop0,xvda,w"]' 'vif = ["mac=00:16:3e:00:00:01,bridge=xenbr0"]' > /tmp/create.log 2>&1 ||
+version=${GRANTS:-1}
+layout="Grant tables using version $version layout"
+dmesg | grep -qF "$layout" || fail "domain 0: $(dmesg | grep 'Grant table')"
+xl create /guest/guest.cfg "extra = \"$(sed -n 's/^extra *= *"\(.*\)"/\1/p' /guest/guest.cfg) grant_table.version=$version\"" 'disk = ["phy:/dev/loop0,xvda,w"]' 'vif = ["mac=00:16:3e:00:00:01,bridge=xenbr0"]' > /tmp/create.log 2>&1 ||
     { cat /tmp/create.log; die "xl create"; }
 first=$(domid)
 step "created domain $first"
@@ -62,6 +66,7 @@ do_in_guest root '# ' 30
 do_in_guest 'echo answer-$((6 * 7))' 'answer-42' 30
 tail -c +$((marked + 1)) "$console" | grep -qF 'echo answer-' || fail "what was typed is not echoed"
 
+do_in_guest "dmesg | grep -qF '$layout' && echo grants-\$((11 * $version))" "grants-$((11 * version))" 30
 sum() { sha1sum | cut -d' ' -f1; }
 do_in_guest 'sha1sum /dev/xvda' "$(sum < /root/disk0)" 60
 do_in_guest 'ping -c 1 10.9.0.1' ' 0% packet loss' 60
