@@ -79,10 +79,14 @@ impl<P: SharedPage> EventChannels<P> {
         match channel.state {
             PortState::Interdomain { remote, port: peer } if remote == self.domid => {
                 // Under one lock: the two ports name each other.
-                match self.ports.get(peer).and_then(|channel| channel.consumer) {
-                    Some(consumer) => Ok(Sent::Consumer(consumer, peer)),
-                    None => Ok(Sent::Done(self.raise_in_line(peer, memory))),
+                let channel = self.ports.get_mut(peer).ok_or(Errno::EINVAL)?;
+                if let Some(consumer) = channel.consumer {
+                    return Ok(Sent::Consumer(consumer, peer));
                 }
+                let (fifo, pollers) = (&mut self.fifo, self.pollers);
+                Ok(Sent::Done(raise_channel(
+                    channel, peer, fifo, pollers, memory,
+                )))
             }
             PortState::Interdomain { remote, port: peer } => Ok(Sent::Peer(PeerPort {
                 domid: remote,
@@ -117,7 +121,7 @@ impl<P: SharedPage> EventChannels<P> {
         }
         match channel.consumer {
             Some(consumer) => Received::Consumer(consumer, peer.port),
-            None => Received::Done(self.raise_in_line(peer.port, memory)),
+            None => Received::Done(self.raise(peer.port, memory)),
         }
     }
 
@@ -156,29 +160,12 @@ impl<P: SharedPage> EventChannels<P> {
 
     /// Raises a connected port from the hypervisor's own end: `port` is the guest's. Events to a port that is not
     /// usable are dropped.
+    #[inline]
     pub fn raise(&mut self, port: EvtchnPort, memory: &impl DomainMemory) -> Delivery {
-        self.raise_in_line(port, memory)
-    }
-
-    /// [`Self::raise`], for the shortest paths.
-    #[inline(always)]
-    fn raise_in_line(&mut self, port: EvtchnPort, memory: &impl DomainMemory) -> Delivery {
-        let Some(channel) = self
-            .ports
-            .get_mut(port)
-            .filter(|channel| channel.is_usable())
-        else {
+        let Some(channel) = self.ports.get_mut(port) else {
             return Delivery::default();
         };
-        let vcpu = u32::from(channel.vcpu);
-        let raised = match &mut self.fifo {
-            None => two_level::raise(memory, port, vcpu),
-            Some(fifo) => raise_fifo(fifo, port, channel, memory),
-        };
-        Delivery {
-            kick: raised.upcall.then_some(vcpu),
-            polled: (raised.newly_pending && self.pollers != 0).then_some(port),
-        }
+        raise_channel(channel, port, &mut self.fifo, self.pollers, memory)
     }
 
     /// `EVTCHNOP_unmask`. A port that is not in use answers without doing anything.
@@ -241,6 +228,29 @@ impl<P: SharedPage> EventChannels<P> {
             None => two_level::PORTS,
             Some(_) => fifo::PORTS,
         }
+    }
+}
+
+/// Raises a port of a domain, if it is usable.
+#[inline(always)]
+fn raise_channel<P: SharedPage>(
+    channel: &mut Channel,
+    port: EvtchnPort,
+    fifo: &mut Option<Fifo<P>>,
+    pollers: u32,
+    memory: &impl DomainMemory,
+) -> Delivery {
+    if !channel.is_usable() {
+        return Delivery::default();
+    }
+    let vcpu = u32::from(channel.vcpu);
+    let raised = match fifo {
+        None => two_level::raise(memory, port, vcpu),
+        Some(fifo) => raise_fifo(fifo, port, channel, memory),
+    };
+    Delivery {
+        kick: raised.upcall.then_some(vcpu),
+        polled: (raised.newly_pending && pollers != 0).then_some(port),
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn is_masked(memory: &impl DomainMemory, port: EvtchnPort) -> bool {
 }
 
 /// Makes a port pending.
-#[inline]
+#[inline(always)]
 pub(crate) fn raise(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) -> Raised {
     let Some((word, bit)) = place(port) else {
         return Raised::default();
@@ -71,7 +71,7 @@ pub(crate) fn unmask(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) ->
 
 /// Sets the port's bit in the vCPU's selector, and its upcall flag if the selector's bit was clear. Returns
 /// whether the vCPU has to be kicked.
-#[inline]
+#[inline(always)]
 fn select(memory: &impl DomainMemory, port: EvtchnPort, vcpu: u32) -> bool {
     let bit = 1u64 << (port / 64);
     let Some((page, offset)) = memory.vcpu_info(vcpu) else {
