@@ -5,11 +5,12 @@ use core::ops::Deref;
 
 use addr::{Mfn, PAGE_SIZE};
 use frames::PageRef;
-use grants::{Access, Part, Pin, Pinned, Purpose, Status, Via};
+use grants::{Access, Part, Pin, Purpose, Status, Via};
 use xen_abi::domid::DOMID_SELF;
 use xen_abi::grant_table as abi;
 use xen_abi::{DomId, GrantRef};
 
+use super::pin::{Found, pin};
 use crate::context::Context;
 use crate::domain::Domain;
 use crate::mm::{self, WritablePage};
@@ -154,34 +155,6 @@ fn purpose() -> Purpose {
     } else {
         Purpose::CopyForOther
     }
-}
-
-/// A grant that was found.
-enum Found {
-    /// It is pinned, for a part of a frame.
-    Frame(Pin, Mfn, Part),
-    /// It passes on another's.
-    Via(Via),
-}
-
-#[inline]
-fn pin(
-    granting: &Domain,
-    reference: GrantRef,
-    user: DomId,
-    access: Access,
-    purpose: Purpose,
-) -> Result<Found, Status> {
-    let mut table = granting.grants.lock();
-    let pinned = table.pin(reference, user, access, purpose, |frame, _| {
-        mm::frame_table()
-            .get(Mfn::new(frame), granting.id())
-            .ok_or(Status::BAD_PAGE)
-    })?;
-    Ok(match pinned {
-        Pinned::Frame(pin, page, part) => Found::Frame(pin, page.frame(), part),
-        Pinned::Via(via) => Found::Via(via),
-    })
 }
 
 /// A frame that can be copied from or to. The references go before the pins, and the outer pin before that of what it

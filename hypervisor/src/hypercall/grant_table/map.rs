@@ -9,13 +9,13 @@ use ::hypercall::{CallFrame, Outcome};
 use addr::{Mfn, Vaddr};
 use arrayvec::ArrayVec;
 use frames::{AccessBits, Entry, Owners};
-use grants::{Access, Handle, Pin, Pinned, Purpose, Status, Taken};
+use grants::{Access, Handle, Pin, Purpose, Status, Taken};
 use platform_cpu::guest;
-use xen_abi::GrantRef;
 use xen_abi::errno::Errno;
 use xen_abi::grant_table as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::pin::{Found, pin};
 use super::{BUDGET, rest};
 use crate::context::Context;
 use crate::domain::{DomId, Domain};
@@ -39,11 +39,13 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
     let granting = domains::find(request.dom).ok_or(Status::BAD_DOMAIN)?;
     let user = context.domain.id();
     let reserved = context.domain.maptrack.lock().reserve()?;
-    let (pin, frame) = match pin(&granting, request.reference, user, access) {
-        Ok(pinned) => pinned,
-        Err(status) => {
+    let found = pin(&granting, request.reference, user, access, Purpose::Map);
+    let (pin, frame) = match found {
+        Ok(Found::Frame(pin, frame, _)) => (pin, frame),
+        refused => {
             context.domain.maptrack.lock().release(reserved);
-            return Err(status);
+            // What another domain granted is not what comes of pinning for a mapping.
+            return Err(refused.err().unwrap_or(Status::GENERAL_ERROR));
         }
     };
     match map_frame(context, request, access, &granting, frame) {
@@ -64,27 +66,6 @@ fn try_map(context: &mut Context<'_>, request: &mut abi::MapGrantRef) -> Result<
             context.domain.maptrack.lock().release(reserved);
             Err(status)
         }
-    }
-}
-
-/// Pins a grant that is to be mapped; returns what it is for.
-#[inline]
-fn pin(
-    granting: &Domain,
-    reference: GrantRef,
-    user: DomId,
-    access: Access,
-) -> Result<(Pin, Mfn), Status> {
-    let mut table = granting.grants.lock();
-    let pinned = table.pin(reference, user, access, Purpose::Map, |frame, _| {
-        mm::frame_table()
-            .get(Mfn::new(frame), granting.id())
-            .ok_or(Status::BAD_PAGE)
-    })?;
-    match pinned {
-        Pinned::Frame(pin, page, _) => Ok((pin, page.frame())),
-        // Is not what comes of pinning for a mapping.
-        Pinned::Via(_) => Err(Status::GENERAL_ERROR),
     }
 }
 

@@ -6,6 +6,7 @@
 mod cache;
 mod copy;
 mod map;
+mod pin;
 mod transfer;
 
 use alloc::sync::Arc;

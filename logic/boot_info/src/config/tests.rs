@@ -312,6 +312,29 @@ fn dom0_arguments() {
     assert!(Config::parse(line, |problem| panic!("{problem}")).noreboot);
 }
 
+#[test]
+fn grant_tables() {
+    let parsed = |line: &str| {
+        let grants = good(line).grants;
+        (grants.max_version, grants.transitive)
+    };
+    assert_eq!(parsed(""), (2, true));
+    assert_eq!(parsed("gnttab=max-ver:1"), (1, true));
+    assert_eq!(parsed("gnttab=max_ver:1,no-transitive"), (1, false));
+    assert_eq!(parsed("gnttab=transitive=off"), (2, false));
+    // What one option does not say stays as another one said.
+    assert_eq!(parsed("gnttab=no-transitive gnttab=max-ver:2"), (2, false));
+    for line in [
+        "gnttab=",
+        "gnttab=max-ver:0",
+        "gnttab=max-ver:3",
+        "gnttab=max-ver:1,",
+        "gnttab=transitive=perhaps",
+    ] {
+        bad(line);
+    }
+}
+
 proptest! {
     #[test]
     fn never_panics(line in "([a-z0-9_]*=?[0-9a-zA-Z:,%+/-]* ?)*") {
@@ -320,7 +343,7 @@ proptest! {
 
     #[test]
     fn values_never_panic(
-        name in "console|com1|vga|dom0_mem|dom0_max_vcpus|loglvl|sched|clocksource|smp|maxcpus|watchdog|watchdog_timeout|test_keys",
+        name in "console|com1|vga|dom0_mem|dom0_max_vcpus|loglvl|sched|clocksource|gnttab|smp|maxcpus|watchdog|watchdog_timeout|test_keys",
         value in proptest::collection::vec(any::<u8>(), 0..40),
         available in 1u64..1 << 40,
     ) {
