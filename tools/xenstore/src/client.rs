@@ -245,6 +245,17 @@ impl Client {
         self.done(Operation::Watch, &payload(&[path, token])?)
     }
 
+    /// The same for changes at most `depth` levels below the node; 0: of the node alone. Stores before Xen 4.22's do not
+    /// know depths, and watch all below.
+    ///
+    /// # Errors
+    ///
+    /// As of [`Client::watch`].
+    pub fn watch_depth(&mut self, path: &str, token: &str, depth: u32) -> Result<(), ClientError> {
+        let payload = payload(&[path, token, &depth.to_string()])?;
+        self.done(Operation::Watch, &payload)
+    }
+
     /// Ends a watch. Events of it may still be queued.
     ///
     /// # Errors

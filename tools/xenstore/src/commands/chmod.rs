@@ -31,14 +31,14 @@ pub(super) fn chmod(arguments: &Parsed, _: &mut dyn Write) -> Result<ExitCode, F
             } else {
                 transaction.set_permissions(key, &permissions)?;
             }
+            // Not the root's.
             let mut path = key.as_str();
-            while arguments.has('u') && path.len() > 1 {
-                path = match path.rsplit_once('/') {
-                    Some(("", _)) => "/",
-                    Some((parent, _)) => parent,
-                    None => break,
-                };
-                transaction.set_permissions(path, &permissions)?;
+            while let Some((parent, _)) = path.rsplit_once('/')
+                && arguments.has('u')
+                && !parent.is_empty()
+            {
+                transaction.set_permissions(parent, &permissions)?;
+                path = parent;
             }
             Ok(())
         })

@@ -33,13 +33,13 @@ const COMMANDS: &[Command] = &[
         name: "ls",
         options: &[
             HELP,
-            ('f', "full", false),
-            ('p', "permissions", false),
+            ('f', "flat", false),
+            ('p', "prefix", false),
             SOCKET,
         ],
-        usage: "[-h] [-f] [-p] [-s] [path]",
-        help: "Prints a path and all below it with values.
-  -f  full paths, instead of indentation
+        usage: "[-h] [-f] [-p] [-s] [path ...]",
+        help: "Prints all below a path with values, indented and cut to the terminal's width (or 80 columns).
+  -f  full paths instead, and nothing is cut
   -p  permissions too",
         run: list::ls,
     },
@@ -89,15 +89,16 @@ const COMMANDS: &[Command] = &[
         usage: "[-h] [-u] [-r] [-s] key mode [modes...]",
         help: "Sets a key's permissions: n, r, w or b, and a domain's number, the owner's first.
   -r  and of all below it
-  -u  and of all above it",
+  -u  and of all above it but the root",
         run: chmod::chmod,
     },
     Command {
         name: "watch",
-        options: &[HELP, ('n', "number", true), SOCKET],
-        usage: "[-h] [-n NR] [-s] key [...]",
+        options: &[HELP, ('n', "number", true), ('d', "depth", true), SOCKET],
+        usage: "[-h] [-n NR] [-d DEPTH] [-s] key [...]",
         help: "Prints the path of each change at or below keys; first the keys themselves.
-  -n  ends after NR lines",
+  -n  ends after NR lines
+  -d  only changes so many levels below a key; 0: of the key alone",
         run: watch::watch,
     },
     Command {
@@ -120,6 +121,8 @@ enum Failure {
     Error(String, ClientError),
     /// There is no connection.
     Connect(ClientError),
+    /// A command of xenstored's was refused, or failed.
+    Command(String),
     /// Where its output goes is closed, or full.
     Output(io::Error),
 }
@@ -178,7 +181,7 @@ fn run(command: &Command, words: &[String]) -> ExitCode {
         Ok(parsed) => parsed,
         Err(message) => {
             eprintln!("{program}: {message}\n{usage}");
-            return ExitCode::FAILURE;
+            return used_wrongly(command);
         }
     };
     if parsed.has('h') {
@@ -196,43 +199,45 @@ fn run(command: &Command, words: &[String]) -> ExitCode {
     match result {
         Ok(status) => status,
         Err(failure) => {
-            let message = match failure {
-                Failure::Usage(message) => format!("{message}\n{usage}"),
-                Failure::Error(what, error) => format!("{what}: {error}"),
-                Failure::Connect(error) => error.to_string(),
+            let (message, status) = match failure {
+                Failure::Usage(message) => (format!("{message}\n{usage}"), used_wrongly(command)),
+                Failure::Error(what, error) => (format!("{what}: {error}"), ExitCode::FAILURE),
+                Failure::Connect(error) => (error.to_string(), ExitCode::FAILURE),
+                Failure::Command(message) => (message, ExitCode::from(3)),
                 // As any program ends whose reader has gone.
                 Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     return ExitCode::FAILURE;
                 }
-                Failure::Output(error) => format!("output: {error}"),
+                Failure::Output(error) => (format!("output: {error}"), ExitCode::FAILURE),
             };
             // Nothing can be done where this cannot be written either.
             let _ = output.flush();
             eprintln!("{program}: {message}");
-            ExitCode::FAILURE
+            status
         }
     }
 }
 
-/// A value as it is printed: what is no printable ASCII is escaped.
+/// The status of a program that was used wrongly: Xen's `xenstore-control` has one of its own for that.
+fn used_wrongly(command: &Command) -> ExitCode {
+    match command.name {
+        "control" => ExitCode::from(2),
+        _ => ExitCode::FAILURE,
+    }
+}
+
+/// A value as it is printed: what is no printable ASCII is escaped, as Xen's programs do it.
 fn escaped(value: &[u8]) -> String {
     let mut text = String::with_capacity(value.len());
-    for (index, byte) in value.iter().enumerate() {
+    for byte in value {
         match byte {
             b'\\' => text.push_str("\\\\"),
             b'\n' => text.push_str("\\n"),
             b'\r' => text.push_str("\\r"),
             b'\t' => text.push_str("\\t"),
             b' '..=b'~' => text.push(char::from(*byte)),
-            _ => {
-                // Three digits where a shorter number would swallow a digit that follows.
-                let digit_follows = value.get(index + 1).is_some_and(u8::is_ascii_digit);
-                text.push_str(&if digit_follows {
-                    format!("\\{byte:03o}")
-                } else {
-                    format!("\\{byte:o}")
-                });
-            }
+            0..=7 => text.push_str(&format!("\\{byte:03o}")),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
         }
     }
     text
@@ -294,7 +299,10 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(escaped(b"a\\\n\x01\x017\xff"), "a\\\\\\n\\1\\0017\\377");
+        assert_eq!(
+            escaped(b"a\\\n\x01\x017\x08\xff"),
+            "a\\\\\\n\\001\\0017\\x08\\xff"
+        );
         for bad in ["\\", "\\q", "\\x", "\\777"] {
             assert!(unescaped(bad).is_err(), "{bad}");
         }

@@ -35,7 +35,6 @@ pub(super) fn read(arguments: &Parsed, output: &mut dyn Write) -> Result<ExitCod
         }
         if arguments.has('R') {
             output.write_all(&value)?;
-            writeln!(output)?;
         } else {
             writeln!(output, "{}", escaped(&value))?;
         }
