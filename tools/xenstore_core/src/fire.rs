@@ -1,7 +1,8 @@
 //! Watch events: who hears of a change.
 //!
-//! A client hears of a change if it may read the node, before or after the change, or the node's parent, which tells
-//! it of the node's coming and going.
+//! A client hears of a change if it may read the node, before or after the change. That a node came or went is also heard
+//! by those who may read its parent, whose list of children tells it; of other changes of a node that they may not read
+//! they hear nothing.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use crate::wire::{Header, PAYLOAD_MAX};
 pub(crate) struct Change<'a> {
     pub(crate) path: &'a str,
     pub(crate) fire: Fire,
-    /// The node's permissions before and after, its parent's: whoever may read by any of them hears of it.
+    /// The node's permissions before and after, its parent's if it came or went: whoever may read by any of them hears of it.
     pub(crate) readable_by: [Option<&'a Arc<Permissions>>; 3],
     pub(crate) cause: Cause,
 }

@@ -29,6 +29,7 @@
 //! - Children come in the order of their names.
 //! - Two transactions that create different nodes in the same directory do not conflict.
 //! - A number that is not decimal is EINVAL, not 0.
+//! - Who may read a node's parent, but not the node, hears of its coming and going, and not of other changes.
 
 #![forbid(unsafe_code)]
 

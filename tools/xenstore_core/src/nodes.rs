@@ -293,7 +293,7 @@ impl Store {
             asker.subject.domain,
         );
         if transaction.is_none() {
-            self.fire_changed(path, [Some(&permissions), None], asker.cause);
+            self.fire_changed(path, [Some(&permissions), None], false, asker.cause);
         }
         Ok(())
     }
@@ -362,7 +362,7 @@ impl Store {
             self.put_new(transaction, new, value, permissions.clone(), subject.domain);
         }
         if transaction.is_none() {
-            self.fire_changed(path, [Some(&permissions), None], asker.cause);
+            self.fire_changed(path, [Some(&permissions), None], true, asker.cause);
         }
         Ok(())
     }
@@ -475,25 +475,26 @@ impl Store {
         self.changed(asker, transaction, path, Some(Fire::Above), Some(&before));
         self.change(transaction, path, data, after.clone(), subject.domain);
         if transaction.is_none() {
-            self.fire_changed(path, [Some(&before), Some(&after)], asker.cause);
+            self.fire_changed(path, [Some(&before), Some(&after)], false, asker.cause);
         }
         Ok(())
     }
 
-    /// Tells watchers that a node came or changed.
+    /// Tells watchers that a node changed, or that it came: of this its parent tells as well.
     fn fire_changed(
         &mut self,
         path: &str,
         [before, after]: [Option<&Arc<Permissions>>; 2],
+        came: bool,
         cause: Cause,
     ) {
         let found = self.watches.matching(path, &self.work);
         if found.is_empty() {
             return;
         }
-        let parent = self
-            .tree
-            .get(path::parent(path), &self.work)
+        let parent = came
+            .then(|| self.tree.get(path::parent(path), &self.work))
+            .flatten()
             .map(|parent| parent.permissions.clone());
         let readable_by = [before, after, parent.as_ref()];
         self.tell(found, path, &readable_by, cause);

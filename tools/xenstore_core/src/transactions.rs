@@ -174,11 +174,10 @@ impl Store {
                 // Made and removed again: nobody could see it.
                 continue;
             }
-            let above = path::parent(path);
-            let parent = self.permissions_at(above).or_else(|| {
-                let above = transaction.changed.get(above)?;
-                above.before.clone()
-            });
+            let came_or_went = changed.before.is_none() || after.is_none();
+            let parent = came_or_went
+                .then(|| self.parent_permissions(path, transaction))
+                .flatten();
             self.fire(&Change {
                 path,
                 fire,
@@ -186,6 +185,17 @@ impl Store {
                 cause: asker.cause,
             });
         }
+    }
+
+    /// Those of a node's parent, or what they were before the transaction removed it.
+    fn parent_permissions(
+        &self,
+        path: &str,
+        transaction: &Transaction,
+    ) -> Option<Arc<Permissions>> {
+        let above = path::parent(path);
+        self.permissions_at(above)
+            .or_else(|| transaction.changed.get(above)?.before.clone())
     }
 
     fn permissions_at(&self, path: &str) -> Option<Arc<Permissions>> {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{A, B, SOCKET, domain, perms, world};
+use support::{A, B, SOCKET, World, domain, perms, world};
 use xenstore_core::wire::Operation::*;
 use xenstore_core::{Error, Event};
 
@@ -34,6 +34,39 @@ fn watches_fire_once_for_those_who_may_read() {
     // A change of permissions is heard by those who could read before, too.
     w.ask(A, SetPerms, 0, &["z", "n1"]).unwrap();
     assert_eq!(w.paths(B), ["/local/domain/1/z"]);
+    // Now B may not read it, and hears of its going and coming only; alone or in a transaction.
+    w.ask(A, Watch, 0, &["z", "z"]).unwrap();
+    for in_transaction in [false, true] {
+        let begin = |w: &mut World| if in_transaction { w.begin(A) } else { 0 };
+        let finish = |w: &mut World, tx| {
+            if in_transaction {
+                w.end(A, tx, true).unwrap();
+            }
+        };
+        w.events(A);
+        let tx = begin(&mut w);
+        w.write_in(A, tx, "z", b"secret").unwrap();
+        w.ask(A, SetPerms, tx, &["z", "n1", "w2"]).unwrap();
+        finish(&mut w, tx);
+        assert_eq!(w.paths(B), [""; 0]);
+        assert_eq!(w.paths(A).len(), if in_transaction { 1 } else { 2 });
+        w.ask(A, Mkdir, 0, &["other"]).unwrap();
+        w.events(B);
+        let tx = begin(&mut w);
+        w.ask(A, Rm, tx, &["z"]).unwrap();
+        finish(&mut w, tx);
+        assert_eq!(w.paths(B), ["/local/domain/1/z"]);
+        w.ask(A, SetPerms, 0, &["other", "n1"]).unwrap();
+        w.events(B);
+        let tx = begin(&mut w);
+        w.write_in(A, tx, "z", b"").unwrap();
+        w.ask(A, SetPerms, tx, &["z", "n1"]).unwrap();
+        w.write_in(A, tx, "other", b"secret").unwrap();
+        finish(&mut w, tx);
+        let mut heard = w.paths(B);
+        heard.dedup();
+        assert_eq!(heard, ["/local/domain/1/z"]);
+    }
     w.check();
 }
 

@@ -400,8 +400,11 @@ impl Checker {
                 } else {
                     before
                 };
-                let permitted =
-                    at(before, path, *id) || at(&self.tree, path, *id) || at(holder, &above, *id);
+                // The parent's list of children tells of comings and goings, and of nothing else.
+                let came_or_went = before.contains_key(path) != self.tree.contains_key(path);
+                let permitted = at(before, path, *id)
+                    || at(&self.tree, path, *id)
+                    || came_or_went && at(holder, &above, *id);
                 if concerns && permitted {
                     expected.push((*id, path.clone(), token.clone()));
                 }
