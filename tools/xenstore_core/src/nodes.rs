@@ -40,6 +40,30 @@ impl Store {
         let Some(open) = transaction else {
             return Ok(());
         };
+        let is_known = open.seen.contains_key(path);
+        let node = (!is_known).then(|| open.tree.get(path, &self.work).cloned());
+        self.see_node(
+            asker,
+            transaction,
+            path,
+            node.flatten().as_deref(),
+            children,
+        )
+    }
+
+    /// The same of a node that was looked up already; what it is does not matter if it was seen before.
+    fn see_node(
+        &mut self,
+        asker: &Asker,
+        transaction: &mut Option<Transaction>,
+        path: &str,
+        node: Option<&Node>,
+        children: bool,
+    ) -> Result<(), Error> {
+        let Some(open) = transaction else {
+            return Ok(());
+        };
+        self.work.add(1);
         if !open.seen.contains_key(path) {
             let domain = asker.subject.domain;
             let memory = ACCESS_MEMORY + path.len() as u64;
@@ -58,8 +82,7 @@ impl Store {
             open.memory += memory;
             self.charge(domain, 0, memory as i64);
         }
-        let node = open.tree.get(path, &self.work).cloned();
-        open.see(path, node.as_ref(), children);
+        open.see(path, node, children);
         Ok(())
     }
 
@@ -108,17 +131,13 @@ impl Store {
         transaction: &mut Option<Transaction>,
         path: &str,
     ) -> Result<Arc<Node>, Error> {
-        let mut above = path;
-        loop {
-            above = path::parent(above);
-            self.see(asker, transaction, above, false)?;
-            if let Some(node) = self.view(transaction).get(above, &self.work) {
-                return Ok(node.clone());
-            }
-            if above == "/" {
-                return Err(Error::Eio);
-            }
-        }
+        let (above, node) = self.view(transaction).nearest(path, &self.work);
+        let node = node.clone();
+        // As long as this is missing, so is all below it.
+        let missing = path::level_below(above, path);
+        self.see_node(asker, transaction, missing, None, false)?;
+        self.see_node(asker, transaction, above, Some(&node), false)?;
+        Ok(node)
     }
 
     /// Gives a node another value or other permissions, or puts a new one below a parent that is there.
@@ -133,7 +152,7 @@ impl Store {
         if self.view(transaction).get(path, &self.work).is_some() {
             self.change(transaction, path, data, permissions, writer);
         } else {
-            self.put_new(transaction, path, data, permissions, writer);
+            self.put_new(transaction, vec![(path, data)], &permissions, writer);
         }
     }
 
@@ -177,32 +196,42 @@ impl Store {
         }
     }
 
-    /// Puts a new node below a parent that is there.
+    /// Puts new nodes in, each below the one before, the first below a node that is there.
     fn put_new(
         &mut self,
         transaction: &mut Option<Transaction>,
-        path: &str,
-        data: Arc<[u8]>,
-        permissions: Arc<Permissions>,
+        new: Vec<(&str, Arc<[u8]>)>,
+        permissions: &Arc<Permissions>,
         writer: DomainId,
     ) {
-        let generation = self.next_generation();
-        let main = transaction.is_none();
-        if main {
-            self.journal
-                .node(path, &data, &permissions, writer, generation);
-            self.changes += 1;
+        let is_main = transaction.is_none();
+        let owner = permissions.owner();
+        let mut chain = Vec::with_capacity(new.len());
+        for (path, data) in new {
+            let generation = self.next_generation();
+            if is_main {
+                self.journal
+                    .node(path, &data, permissions, writer, generation);
+                self.changes += 1;
+                self.node_count += 1;
+            }
+            let node = Node::new(data, permissions.clone(), generation, writer);
+            let mut memory = node.memory(path.len()) as i64;
+            if !chain.is_empty() {
+                // Its parent is new, too, and has the same owner.
+                memory += i64::from(tree::name_bytes(path::last_name(path)));
+            }
+            self.account(transaction, owner, 1, memory);
+            chain.push((path, node));
         }
-        let node = Node::new(data, permissions, generation, writer);
-        let (owner, memory) = (node.owner(), node.memory(path.len()) as i64);
-        let tree = Self::tree_mut(&mut self.tree, transaction);
-        let Some(parent) = tree.insert(path, node, generation, writer, &self.work) else {
+        let Some((first, _)) = chain.first() else {
             return;
         };
-        self.node_count += u64::from(main);
-        self.account(transaction, owner, 1, memory);
-        let name = i64::from(tree::name_bytes(path::last_name(path)));
-        self.account(transaction, parent, 0, name);
+        let name = i64::from(tree::name_bytes(path::last_name(first)));
+        let tree = Self::tree_mut(&mut self.tree, transaction);
+        if let Some(parent) = tree.insert_chain(chain, writer, &self.work) {
+            self.account(transaction, parent, 0, name);
+        }
     }
 
     /// Takes a node out, with all below it, from the tree and the accounts.
@@ -355,12 +384,20 @@ impl Store {
         drop(nearest);
         self.keep_private(asker, transaction, data.len())?;
 
-        for new in &missing {
-            let last = *new == path;
-            let value = if last { data.into() } else { Arc::default() };
-            self.changed(asker, transaction, new, last.then_some(Fire::Above), None);
-            self.put_new(transaction, new, value, permissions.clone(), subject.domain);
+        let mut new: Vec<(&str, Arc<[u8]>)> = Vec::with_capacity(missing.len());
+        for missing in missing {
+            let last = missing == path;
+            let _ = self.see_node(asker, transaction, missing, None, false);
+            self.changed(
+                asker,
+                transaction,
+                missing,
+                last.then_some(Fire::Above),
+                None,
+            );
+            new.push((missing, if last { data.into() } else { Arc::default() }));
         }
+        self.put_new(transaction, new, &permissions, subject.domain);
         if transaction.is_none() {
             self.fire_changed(path, [Some(&permissions), None], true, asker.cause);
         }
@@ -416,22 +453,29 @@ impl Store {
             let mut gone = Vec::new();
             if let Some(node) = self.view(transaction).get(path, &self.work) {
                 tree::walk(path, node, &mut |path, node| {
-                    gone.push((path.to_string(), node.permissions.clone()));
+                    gone.push((path.to_string(), node.clone()));
                 });
             }
             // Children before parents, as their events come.
             gone.reverse();
-            for (below, _) in &gone {
-                self.see(asker, transaction, below, true)?;
+            for (below, node) in &gone {
+                self.see_node(asker, transaction, below, Some(node), true)?;
             }
-            for (below, permissions) in &gone {
+            for (below, node) in &gone {
                 let fire = if below == path {
                     Fire::Above
                 } else {
                     Fire::Exactly
                 };
-                self.changed(asker, transaction, below, Some(fire), Some(permissions));
+                self.changed(
+                    asker,
+                    transaction,
+                    below,
+                    Some(fire),
+                    Some(&node.permissions),
+                );
             }
+            drop(gone);
             self.take(transaction, path, writer);
             return Ok(());
         }

@@ -75,6 +75,14 @@ pub(crate) fn parent(path: &str) -> &str {
     }
 }
 
+/// The path of the level below `above` on the way to `path`, which is below it.
+pub(crate) fn level_below<'a>(above: &str, path: &'a str) -> &'a str {
+    let start = if above == "/" { 1 } else { above.len() + 1 };
+    let rest = path.get(start..).unwrap_or_default();
+    let end = rest.find('/').map_or(path.len(), |slash| start + slash);
+    path.get(..end).unwrap_or(path)
+}
+
 /// The last name of a path.
 pub(crate) fn last_name(path: &str) -> &str {
     path.rfind('/').map_or(path, |slash| &path[slash + 1..])

@@ -1,8 +1,10 @@
 //! Whose turn it is, and how much each may have waiting.
 //!
 //! Round robin: each connection that has a whole request gets a turn, one request at a time. A request that costs more
-//! steps of work than the budget of a turn makes its connection sit out turns until the others had as much. A domain
-//! over its quota of outstanding requests or memory gets no turns until what it caused is delivered.
+//! steps of work than the budget of a turn makes its connection sit out turns until the others had as much; a domain's,
+//! many times as much: a request cannot be interrupted, so that all others wait for it, which may not happen often.
+//! Nobody sits out turns that nobody else wants. A domain over its quota of outstanding requests or memory gets no turns
+//! until what it caused is delivered.
 
 use crate::connection::{Connection, Outgoing, domain_of};
 use crate::domain::CONFLICT_BURST;
@@ -13,6 +15,9 @@ use crate::wire::PAYLOAD_MAX;
 
 /// A connection with more bytes than this to take gets no further requests handled.
 const BACKLOG_PAUSE: usize = 64 << 10;
+/// What a domain pays for a step of work beyond the budget of a turn, in steps. With two domains that do nothing but send
+/// requests of many steps, fewer than one in a hundred of others' requests waits for one.
+const EXCESS_PRICE: u64 = 64;
 /// How fast a domain regains the right to spoil transactions: thousandths per 10 milliseconds.
 const CONFLICT_REGAIN: u64 = 33;
 
@@ -62,6 +67,7 @@ impl Store {
     /// Handles one request.
     pub(crate) fn turn(&mut self, host: &dyn Host) {
         let budget = i64::from(self.config.turn_budget.max(1));
+        let mut passed = 0;
         while let Some(id) = self.turns.pop_front() {
             let runnable = self.runnable(id);
             let Some(connection) = self.connections.get_mut(&id) else {
@@ -74,6 +80,11 @@ impl Store {
             connection.credit = (connection.credit + budget).min(budget);
             if connection.credit <= 0 {
                 self.turns.push_back(id);
+                passed += 1;
+                if passed >= self.turns.len() {
+                    self.pass_rounds(budget);
+                    passed = 0;
+                }
                 continue;
             }
             let before = self.work.total();
@@ -101,12 +112,31 @@ impl Store {
         }
     }
 
+    /// All who wait for a turn sit out: lets as many rounds pass as it takes for the first of them.
+    fn pass_rounds(&mut self, budget: i64) {
+        let credits = |id| self.connections.get(id).map(|c: &Connection| c.credit);
+        let waiting = self.turns.iter().filter_map(credits);
+        let rounds = waiting.map(|credit| -credit / budget).min().unwrap_or(0);
+        for id in &self.turns {
+            if let Some(connection) = self.connections.get_mut(id) {
+                connection.credit += rounds.max(0) * budget;
+            }
+        }
+    }
+
     fn spend(&mut self, id: ConnectionId, work: u64) {
         if let Some(domain) = self.domains.get_mut(domain_of(id)) {
             domain.counters.work = domain.counters.work.wrapping_add(work);
         }
+        let excess = work.saturating_sub(u64::from(self.config.turn_budget.max(1)));
+        let price = match domain_of(id) {
+            DOMAIN_0 => work,
+            _ => work.saturating_add(excess.saturating_mul(EXCESS_PRICE - 1)),
+        };
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.credit -= i64::try_from(work).unwrap_or(i64::MAX / 2);
+            let price = i64::try_from(price).unwrap_or(i64::MAX);
+            // No further than can be counted, however long it has misbehaved.
+            connection.credit = connection.credit.saturating_sub(price).max(-(1 << 40));
             connection.queued = false;
         }
         self.consider(id);

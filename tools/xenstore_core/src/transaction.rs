@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::domain::Delta;
 use crate::event::DomainId;
 use crate::permissions::Permissions;
-use crate::tree::{Node, Tree};
+use crate::tree::{Cursor, Node, Tree};
 
 /// What a transaction, and each node that it touches, costs its domain in memory.
 pub(crate) const TRANSACTION_MEMORY: u64 = 256;
@@ -89,7 +89,7 @@ impl Transaction {
     }
 
     /// Remembers what it saw of a node. Before a change of the node, or of what children it has, it must have been seen.
-    pub(crate) fn see(&mut self, path: &str, node: Option<&Arc<Node>>, children: bool) {
+    pub(crate) fn see(&mut self, path: &str, node: Option<&Node>, children: bool) {
         if let Some(seen) = self.seen.get_mut(path) {
             seen.used_children |= children;
             return;
@@ -139,9 +139,10 @@ impl Transaction {
             let children = node.map_or(ABSENT, |node| node.children_generation);
             seen.content != content || (seen.used_children && seen.children != children)
         };
+        let mut cursor = Cursor::new(tree);
         self.seen
             .iter()
-            .find(|(path, seen)| differs(seen, tree.get(path, work)))
+            .find(|(path, seen)| differs(seen, cursor.get(path, work)))
             .map(|(path, _)| path.as_str())
     }
 }

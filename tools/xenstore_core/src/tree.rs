@@ -140,19 +140,20 @@ impl Tree {
         Some(node)
     }
 
-    /// The nearest node at or above a path, with its path.
+    /// The nearest node at or above a path, with its path. Each level is looked at once, however many are missing.
     pub(crate) fn nearest<'a>(&self, path: &'a str, work: &Work) -> (&'a str, &Arc<Node>) {
-        let mut path = path;
-        loop {
-            if let Some(node) = self.get(path, work) {
-                return (path, node);
-            }
-            if path == "/" {
-                // A tree without `/` is one that is still being restored.
-                return ("/", &self.top);
-            }
-            path = path::parent(path);
+        let mut found = None;
+        let mut end = 0;
+        for name in path::names(path) {
+            let above = found.map_or(&self.top, |(_, node)| node);
+            let Some(node) = above.children.get(name, work) else {
+                break;
+            };
+            end += name.len() + usize::from(found.is_some());
+            found = Some((path.get(..end.max(1)).unwrap_or("/"), node));
         }
+        // Above a special name that there is not is `/`; a tree without that is one that is still being restored.
+        found.unwrap_or_else(|| ("/", self.get("/", work).unwrap_or(&self.top)))
     }
 
     /// Puts a node in at a path whose parent is there: answers the parent's owner. Replaces the node that was there, with
@@ -179,6 +180,30 @@ impl Tree {
             parent.writer = writer;
         }
         Some(parent.owner())
+    }
+
+    /// Puts a chain of new nodes in, each below the one before, the first below a node that is there: answers that one's
+    /// owner. The nodes have no children yet.
+    pub(crate) fn insert_chain(
+        &mut self,
+        chain: Vec<(&str, Arc<Node>)>,
+        writer: DomainId,
+        work: &Work,
+    ) -> Option<DomainId> {
+        let mut below: Option<(&str, Arc<Node>)> = None;
+        for (path, mut node) in chain.into_iter().rev() {
+            if let Some((path, child)) = below {
+                let name = path::last_name(path);
+                let node = Arc::make_mut(&mut node);
+                node.child_bytes = name_bytes(name);
+                node.children_generation = child.content_generation;
+                node.children.insert(name.into(), child, work);
+            }
+            below = Some((path, node));
+        }
+        let (path, node) = below?;
+        let generation = node.content_generation;
+        self.insert(path, node, generation, writer, work)
     }
 
     /// Takes a node out, with all below it. Not `/`, nor special nodes.
@@ -215,6 +240,54 @@ impl Tree {
         for (path, node) in self.roots() {
             walk(path, node, visit);
         }
+    }
+}
+
+/// Looks up paths one after the other: what a path shares with the one before is not walked again.
+pub(crate) struct Cursor<'a> {
+    tree: &'a Tree,
+    path: String,
+    /// The nodes on the way to `path`, each with the end of its own.
+    nodes: Vec<(usize, &'a Arc<Node>)>,
+}
+
+impl<'a> Cursor<'a> {
+    pub(crate) fn new(tree: &'a Tree) -> Self {
+        Cursor {
+            tree,
+            path: String::new(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// The node at a canonical path.
+    pub(crate) fn get(&mut self, path: &str, work: &Work) -> Option<&'a Arc<Node>> {
+        if path == "/" || path.starts_with('@') {
+            return self.tree.get(path, work);
+        }
+        // A name ends with the path, or where a slash follows.
+        let is_on_way = |end: usize, own: &str| {
+            let rest = path.strip_prefix(own.get(..end).unwrap_or(own));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        // Of two paths in order, few of the levels of the first are not on the way to the second.
+        while let Some((end, _)) = self.nodes.last()
+            && !is_on_way(*end, &self.path)
+        {
+            self.nodes.pop();
+        }
+        let (mut end, mut node) = match self.nodes.last() {
+            Some((end, node)) => (*end, *node),
+            None => (0, self.tree.get("/", work)?),
+        };
+        self.path.truncate(end);
+        self.path.push_str(path.get(end..)?);
+        for name in path.get(end..)?.split('/').skip(1) {
+            node = node.children.get(name, work)?;
+            end += 1 + name.len();
+            self.nodes.push((end, node));
+        }
+        Some(node)
     }
 }
 
@@ -259,7 +332,12 @@ mod tests {
             before.get("/a", &work).map(|node| node.child_bytes),
             Some(2)
         );
+        let nearest = |path| before.nearest(path, &work).0;
         assert_eq!(tree.nearest("/a/b/c", &work).0, "/a");
+        assert_eq!((nearest("/a/b/c"), nearest("/a/b")), ("/a/b", "/a/b"));
+        assert_eq!((nearest("/b/c"), nearest("/")), ("/", "/"));
+        assert_eq!(nearest("@releaseDomain/3"), "@releaseDomain");
+        assert_eq!(nearest("@nothing"), "/");
         let mut paths = Vec::new();
         before.walk(&mut |path, _| paths.push(path.to_string()));
         let expected = [
@@ -272,5 +350,47 @@ mod tests {
             "@releaseDomain",
         ];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_cursor_finds_what_get_finds() {
+        let work = Work::default();
+        let node = || Node::new(Arc::default(), Permissions::private(), 1, 0);
+        let mut tree = Tree::new(&work);
+        for path in ["/a", "/a/b", "/a/b/c", "/a-b", "/ab", "/ab/c"] {
+            assert!(tree.insert(path, node(), 1, 0, &work).is_some());
+        }
+        let chain = vec![("/ab/c/d", node()), ("/ab/c/d/e", node())];
+        assert_eq!(tree.insert_chain(chain, 0, &work), Some(0));
+        assert_eq!(tree.get("/ab/c/d", &work).unwrap().child_bytes, 2);
+        let paths = [
+            "/",
+            "/a",
+            "/a/b",
+            "/a/b/c",
+            "/a/b/c/x",
+            "/a/b/c/x/y",
+            "/a/b/d",
+            "/a/x/y",
+            "/a-b",
+            "/ab",
+            "/ab/c",
+            "/ab/c/d/e",
+            "/ab/c/d/f",
+            "@releaseDomain",
+            "/tool",
+            "/x/y/z",
+            "/x/y",
+        ];
+        // In any order.
+        let mut cursor = Cursor::new(&tree);
+        for first in paths {
+            for second in paths {
+                for path in [first, second] {
+                    let found = cursor.get(path, &work).map(Arc::as_ptr);
+                    assert_eq!(found, tree.get(path, &work).map(Arc::as_ptr), "{path}");
+                }
+            }
+        }
     }
 }
