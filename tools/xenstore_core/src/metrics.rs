@@ -2,9 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::domain::Domains;
-use crate::event::DomainId;
-use crate::quota::Quota;
+use crate::domain::{Domain, Domains};
+use crate::quota::{Limits, Quota};
 use crate::wire::Operation;
 
 /// Numbers of operations' types, with gaps.
@@ -61,7 +60,7 @@ pub(crate) struct Totals {
 }
 
 /// Everything as Prometheus text.
-pub(crate) fn text(domains: &Domains, totals: &Totals) -> String {
+pub(crate) fn text(domains: &Domains, limits: &Limits, totals: &Totals) -> String {
     let mut out = String::new();
     let mut head = |name: &str, kind: &str, help: &str| {
         // Writing to a String does not fail.
@@ -101,12 +100,12 @@ pub(crate) fn text(domains: &Domains, totals: &Totals) -> String {
             "# HELP xenstore_{name} {help}\n# TYPE xenstore_{name} gauge\nxenstore_{name} {value}"
         );
     }
-    per_domain(&mut out, domains);
+    per_domain(&mut out, domains, limits);
     out
 }
 
-/// The counters of these domains.
-pub(crate) fn per_domain(out: &mut String, domains: &Domains) {
+/// The counters of these domains; `limits` are those of domains without limits of their own.
+pub(crate) fn per_domain(out: &mut String, domains: &Domains, limits: &Limits) {
     type Value = fn(&Counters) -> u64;
     let counters: [(&str, &str, Value); 5] = [
         ("errors_total", "Requests answered with an error.", |c| {
@@ -151,29 +150,37 @@ pub(crate) fn per_domain(out: &mut String, domains: &Domains) {
             }
         }
     }
-    let _ = writeln!(
-        out,
-        "# HELP xenstore_quota_used Use of a quota.\n# TYPE xenstore_quota_used gauge"
-    );
-    for (id, domain) in &domains.0 {
-        for quota in Quota::all() {
-            quota_line(out, *id, quota, domain.usage.get(quota));
-        }
-    }
+    quotas(out, domains, "used", "Use of a quota.", |domain, quota| {
+        domain.usage.get(quota)
+    });
+    let help = "Limit of a quota; 0 for none, as of domain 0 whatever this says.";
+    quotas(out, domains, "limit", help, |domain, quota| {
+        domain.limit(quota, limits).into()
+    });
     latencies(out, domains);
 }
 
-fn quota_line(out: &mut String, id: DomainId, quota: Quota, used: u64) {
-    let whole_domain = !matches!(
-        quota,
-        Quota::TransactionNodes | Quota::NodePermissions | Quota::PathMax | Quota::NodeSize
+/// A gauge of each quota that is about a whole domain.
+fn quotas(
+    out: &mut String,
+    domains: &Domains,
+    name: &str,
+    help: &str,
+    value: impl Fn(&Domain, Quota) -> u64,
+) {
+    let _ = writeln!(
+        out,
+        "# HELP xenstore_quota_{name} {help}\n# TYPE xenstore_quota_{name} gauge"
     );
-    if whole_domain {
-        let name = quota.name();
-        let _ = writeln!(
-            out,
-            "xenstore_quota_used{{domid=\"{id}\",quota=\"{name}\"}} {used}"
-        );
+    for (id, domain) in &domains.0 {
+        for quota in Quota::all().filter(|quota| quota.is_of_domain()) {
+            let value = value(domain, quota);
+            let quota = quota.name();
+            let _ = writeln!(
+                out,
+                "xenstore_quota_{name}{{domid=\"{id}\",quota=\"{quota}\"}} {value}"
+            );
+        }
     }
 }
 

@@ -87,6 +87,14 @@ impl Quota {
         TABLE[self as usize].1
     }
 
+    /// Whether it is about what a whole domain has, and not about a single node, path or transaction.
+    pub(crate) fn is_of_domain(self) -> bool {
+        !matches!(
+            self,
+            Quota::TransactionNodes | Quota::NodePermissions | Quota::PathMax | Quota::NodeSize
+        )
+    }
+
     /// One line for people.
     pub fn description(self) -> &'static str {
         TABLE[self as usize].2

@@ -387,6 +387,9 @@ impl Store {
         let depth = match strings.next() {
             None | Some(b"") => None,
             Some(depth) => {
+                if self.features(asker.subject.domain) & wire::FEATURE_WATCH_DEPTH == 0 {
+                    return Err(Error::Einval);
+                }
                 let depth = number(depth).ok_or(Error::Einval)?;
                 Some(u32::try_from(depth).map_err(|_| Error::Einval)?)
             }

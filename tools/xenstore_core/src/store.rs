@@ -237,6 +237,12 @@ impl Store {
             .map(|(id, domain)| (*id, domain.introduced.is_some()))
     }
 
+    /// The features that a domain may use: for its ring's `server_features`.
+    pub fn features(&self, domain: DomainId) -> u32 {
+        let domain = self.domains.get(domain);
+        domain.map_or(crate::wire::FEATURES, |domain| domain.features)
+    }
+
     /// What a domain uses of its quotas.
     pub fn usage(&self, domain: DomainId) -> Option<Usage> {
         self.domains.get(domain).map(|domain| domain.usage)
@@ -300,14 +306,15 @@ impl Store {
             memory: self.memory,
             memory_max: self.config.memory_max,
         };
-        metrics::text(&self.domains, &totals)
+        metrics::text(&self.domains, &self.config.hard, &totals)
     }
 
     /// The counters of one domain, as Prometheus text; none if it is not known.
     pub fn metrics_of(&self, id: DomainId) -> Option<String> {
         let domain = self.domains.get(id)?.clone();
         let mut text = String::new();
-        metrics::per_domain(&mut text, &Domains([(id, domain)].into()));
+        let domain = Domains([(id, domain)].into());
+        metrics::per_domain(&mut text, &domain, &self.config.hard);
         Some(text)
     }
 

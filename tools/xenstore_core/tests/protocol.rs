@@ -498,3 +498,35 @@ fn deep_paths() {
     assert_eq!(w.paths(SOCKET).len(), 2);
     w.check();
 }
+
+#[test]
+fn features_are_what_a_domain_was_given() {
+    let mut w = world();
+    w.host.insert(3);
+    assert_eq!(w.store.features(3), 7);
+    // Not of those that are served already, and no features that there are not.
+    assert_eq!(w.ask(SOCKET, SetFeature, 0, &["1", "3"]), Err(Error::Ebusy));
+    assert_eq!(
+        w.ask(SOCKET, SetFeature, 0, &["3", "8"]),
+        Err(Error::Einval)
+    );
+    assert_eq!(
+        w.ask(SOCKET, SetFeature, 0, &["9", "3"]),
+        Err(Error::Enoent)
+    );
+    w.ask(SOCKET, SetFeature, 0, &["3", "3"]).unwrap();
+    w.introduce(3);
+    assert_eq!(w.store.features(3), 3);
+    assert_eq!(w.ask(SOCKET, GetFeature, 0, &["3"]), Ok(b"3\0".to_vec()));
+    let c = domain(3);
+    assert_eq!(w.ask_raw(c, GetFeature as u32, 0, b""), Ok(b"3\0".to_vec()));
+    assert_eq!(w.ask(c, Watch, 0, &["x", "t", "1"]), Err(Error::Einval));
+    w.ask(c, Watch, 0, &["x", "t"]).unwrap();
+    w.ask(A, Watch, 0, &["x", "t", "1"]).unwrap();
+    // The next domain of this number has its own.
+    w.host.remove(&3);
+    w.step(Event::DomainGone(3));
+    w.introduce(3);
+    assert_eq!(w.store.features(3), 7);
+    w.check();
+}

@@ -1,11 +1,12 @@
 //! The socket for clients, and the one where counters are read.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Token};
@@ -18,13 +19,77 @@ use super::{Daemon, FIRST_SOCKET, LISTENER, METRICS};
 const FIRST_READER: usize = 16;
 /// So many at once.
 const READERS: usize = 64;
+/// How long one may take before another gets its place.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest request that is waited for.
+const REQUEST_MAX: usize = 16 << 10;
+
+/// Somebody who reads counters.
+#[derive(Debug)]
+struct Reader {
+    stream: UnixStream,
+    since: Instant,
+    request: Vec<u8>,
+    /// `None` until the request is there.
+    answer: Option<Vec<u8>>,
+    /// Bytes of the answer that were written.
+    written: usize,
+}
+
+impl Reader {
+    /// Takes what there is of the request; gives whether it is whole: one of HTTP's, any other line, or nothing at all.
+    fn is_asked(&mut self) -> bool {
+        let mut bytes = [0; 1024];
+        loop {
+            match self.stream.read(&mut bytes) {
+                Ok(0) => return true,
+                Ok(count) => self.request.extend_from_slice(&bytes[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return true,
+            }
+            if self.request.len() > REQUEST_MAX {
+                return true;
+            }
+        }
+        let is_http = self.request.starts_with(b"GET ");
+        let end: &[u8] = if is_http { b"\r\n\r\n" } else { b"\n" };
+        self.request.windows(end.len()).any(|bytes| bytes == end)
+    }
+
+    /// The answer: with HTTP's header if it asked so, otherwise the bare text.
+    fn answer_with(&self, text: &str) -> Vec<u8> {
+        let header = if self.request.starts_with(b"GET ") {
+            format!(
+                "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n",
+                text.len()
+            )
+        } else {
+            String::new()
+        };
+        [header.as_bytes(), text.as_bytes()].concat()
+    }
+
+    /// Writes what is taken; gives whether more is to be written later.
+    fn write(&mut self) -> bool {
+        let answer = self.answer.as_deref().unwrap_or_default();
+        while let Some(rest) = answer.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(count) => self.written += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+}
 
 /// Both sockets, and who reads counters.
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     clients: Option<UnixListener>,
     metrics: Option<UnixListener>,
-    readers: HashMap<usize, UnixStream>,
+    readers: BTreeMap<usize, Reader>,
     /// A client waits in the kernel for want of descriptors: to be taken when one is closed.
     pub(super) starved: bool,
 }
@@ -122,21 +187,7 @@ impl Daemon {
     pub(super) fn accept_readers(&mut self) {
         while let Some(listener) = &self.listeners.metrics {
             match listener.accept() {
-                Ok((mut stream, _)) => {
-                    let free = (FIRST_READER..FIRST_READER + READERS)
-                        .find(|number| !self.listeners.readers.contains_key(number));
-                    // One too many is closed at once.
-                    if let Some(number) = free
-                        && number < FIRST_SOCKET
-                        && self
-                            .poll
-                            .registry()
-                            .register(&mut stream, Token(number), Interest::READABLE)
-                            .is_ok()
-                    {
-                        self.listeners.readers.insert(number, stream);
-                    }
-                }
+                Ok((stream, _)) => self.add_reader(stream),
                 Err(error) => {
                     if !self.accept_failed(&error) {
                         return;
@@ -146,29 +197,56 @@ impl Daemon {
         }
     }
 
-    /// Answers a reader: with HTTP if it asked so, otherwise (it said nothing, and ended) with the bare text.
-    pub(super) fn serve_reader(&mut self, number: usize) {
-        let Some(stream) = self.listeners.readers.get_mut(&number) else {
+    fn add_reader(&mut self, mut stream: UnixStream) {
+        let free = (FIRST_READER..FIRST_READER + READERS).find(|number| {
+            let reader = self.listeners.readers.get(number);
+            reader.is_none_or(|reader| reader.since.elapsed() > PATIENCE)
+        });
+        // One too many is closed at once.
+        let Some(number) = free.filter(|number| *number < FIRST_SOCKET) else {
             return;
         };
-        let mut request = [0; 1024];
-        let length = match stream.read(&mut request) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            result => result.unwrap_or(0),
+        if let Some(mut old) = self.listeners.readers.remove(&number) {
+            // It goes with the descriptor anyway.
+            let _ = self.poll.registry().deregister(&mut old.stream);
+        }
+        let registry = self.poll.registry();
+        if registry
+            .register(&mut stream, Token(number), Interest::READABLE)
+            .is_ok()
+        {
+            let reader = Reader {
+                stream,
+                since: Instant::now(),
+                request: Vec::new(),
+                answer: None,
+                written: 0,
+            };
+            self.listeners.readers.insert(number, reader);
+        }
+    }
+
+    /// Answers a reader, as far as it takes the answer.
+    pub(super) fn serve_reader(&mut self, number: usize) {
+        let Some(mut reader) = self.listeners.readers.remove(&number) else {
+            return;
         };
-        let text = self.metrics();
-        let answer = if request[..length].starts_with(b"GET ") {
-            format!(
-                "HTTP/1.0 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\r\n{text}",
-                text.len()
-            )
+        let registry = self.poll.registry();
+        let mut waits = true;
+        if reader.answer.is_some() {
+            waits = reader.write();
+        } else if reader.is_asked() {
+            reader.answer = Some(reader.answer_with(&self.metrics()));
+            waits = reader.write()
+                && registry
+                    .reregister(&mut reader.stream, Token(number), Interest::WRITABLE)
+                    .is_ok();
+        }
+        if waits {
+            self.listeners.readers.insert(number, reader);
         } else {
-            text
-        };
-        if let Some(mut stream) = self.listeners.readers.remove(&number) {
-            // As much as the socket takes at once: a reader that is slower than that does without the rest.
-            let _ = stream.write_all(answer.as_bytes());
-            let _ = self.poll.registry().deregister(&mut stream);
+            // It goes with the descriptor anyway.
+            let _ = registry.deregister(&mut reader.stream);
         }
     }
 }

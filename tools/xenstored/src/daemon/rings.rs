@@ -7,9 +7,9 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use xen_abi::io::xs_wire::{XENSTORE_SERVER_FEATURE_ERROR, XENSTORE_SERVER_FEATURE_RECONNECTION};
 use xen_abi::{DomId, EvtchnPort};
 use xen_sys::SharedPages;
-use xenstore_core::wire::FEATURES;
 use xenstore_core::{ConnectionId, Error, Event};
 
 use super::{Daemon, Level};
@@ -144,9 +144,9 @@ impl Daemon {
         let (page, port) = self.connect(domain, frame, remote)?;
         let mut ring = Ring::from_page(page);
         if again {
-            ring.reset(FEATURES);
+            ring.reset(self.store.features(domain));
         } else {
-            ring.begin(FEATURES);
+            ring.begin(self.store.features(domain));
         }
         let base = ring.indices();
         self.add_ring(domain, ring, port, base);
@@ -176,7 +176,7 @@ impl Daemon {
         match result {
             Ok((page, remote, port)) => {
                 let mut ring = Ring::from_page(page);
-                ring.set_features(FEATURES);
+                ring.set_features(self.store.features(0));
                 let base = ring.indices();
                 self.add_ring(0, ring, port, base);
                 self.step(Event::DomainAttached {
@@ -237,7 +237,7 @@ impl Daemon {
             }
         };
         let mut ring = Ring::new(page, taken, put);
-        ring.set_features(FEATURES);
+        ring.set_features(self.store.features(domain));
         self.add_ring(domain, ring, port, base);
         if let Some(connection) = self.rings.by_domain.get_mut(&domain) {
             connection.failed = ignored;
@@ -258,7 +258,8 @@ impl Daemon {
         let Some(connection) = self.rings.by_domain.get_mut(&domain) else {
             return;
         };
-        if connection.ring.wants_reconnection() {
+        let may_reconnect = self.store.features(domain) & XENSTORE_SERVER_FEATURE_RECONNECTION != 0;
+        if may_reconnect && connection.ring.wants_reconnection() {
             self.reconnect(domain);
             return;
         }
@@ -287,8 +288,9 @@ impl Daemon {
         self.remember_base(domain);
         // As with any change of indices: the journal first.
         self.commit();
+        let features = self.store.features(domain);
         if let Some(connection) = self.rings.by_domain.get_mut(&domain) {
-            connection.ring.reset(FEATURES);
+            connection.ring.reset(features);
             let port = connection.port;
             self.notify(port);
         }
@@ -308,9 +310,12 @@ impl Daemon {
 
     /// The core gave a ring up: tells the domain why.
     pub(super) fn fail_ring(&mut self, domain: DomId, error: u32) {
+        let tells_errors = self.store.features(domain) & XENSTORE_SERVER_FEATURE_ERROR != 0;
         if let Some(connection) = self.rings.by_domain.get_mut(&domain) {
             connection.failed = true;
-            connection.ring.set_error(error);
+            if tells_errors {
+                connection.ring.set_error(error);
+            }
             let port = connection.port;
             self.notify(port);
         }
