@@ -6,7 +6,8 @@
 //! end at any instruction, without a system call for each change. (A crash of the machine needs no survivor: with domain 0
 //! all domains end. State of an earlier boot is put aside.)
 //!
-//! When the journal is full a new generation begins: a snapshot, written beside and renamed, and an empty journal.
+//! When the journal is full a new generation begins: a snapshot, written beside and renamed, and an empty journal. A pair of
+//! files is kept in reserve for that, with their blocks: on a full disk generations go on in them, in turns with the last.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -26,6 +27,8 @@ const BOOT_AT: usize = 40;
 const BOOT_BYTES: usize = 16;
 /// The least length of a journal.
 const JOURNAL_LEAST: usize = 1 << 20;
+/// What a snapshot's file has room for beyond it and a quarter of it: the next one on a full disk may be larger.
+const SNAPSHOT_RESERVE: usize = 256 << 10;
 
 /// What was found at the start.
 #[derive(Debug, Default)]
@@ -156,15 +159,20 @@ impl StateDirectory {
             .max(snapshot.len().saturating_mul(2))
             .next_multiple_of(PAGE_SIZE);
         let result = self.make_journal(generation, length).and_then(|journal| {
-            write_snapshot(&partial, generation, &self.boot, snapshot)?;
+            let file = File::create(&partial)?;
+            allocate(&file, snapshot_room(snapshot.len()))?;
+            write_snapshot(&file, generation, &self.boot, snapshot)?;
             fs::rename(&partial, self.path("snapshot", generation))?;
             Ok(journal)
         });
         match result {
             Ok(journal) => {
-                self.journal = Some(journal);
-                self.remove_before(generation);
-                self.generation = generation;
+                self.follow(generation, journal, |old| {
+                    // They do not count any more.
+                    let _ = fs::remove_file(old);
+                });
+                // Without a reserve all is well as long as the disk does not fill up; the next generation tries again.
+                let _ = self.reserve(snapshot.len());
                 Ok(())
             }
             Err(error) => {
@@ -172,6 +180,74 @@ impl StateDirectory {
                 let _ = fs::remove_file(&partial);
                 let _ = fs::remove_file(self.path("journal", generation));
                 Err(error)
+            }
+        }
+    }
+
+    /// The same without a block more of the disk: in the files of the reserve, which the last generation's become instead.
+    ///
+    /// # Errors
+    ///
+    /// That there is no reserve, or that it is too small.
+    pub fn begin_in_reserve(&mut self, snapshot: &[u8]) -> io::Result<()> {
+        let generation = self.generation + 1;
+        let [kept_snapshot, kept_journal] = self.reserved();
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).open(path);
+        let (snapshot_file, journal_file) = (open(&kept_snapshot)?, open(&kept_journal)?);
+        let length = |file: &File| -> io::Result<usize> {
+            Ok(usize::try_from(file.metadata()?.len()).unwrap_or(0))
+        };
+        let journal_length = length(&journal_file)? / PAGE_SIZE * PAGE_SIZE;
+        if length(&snapshot_file)? < HEADER + snapshot.len() || journal_length < JOURNAL_LEAST {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        write_snapshot(&snapshot_file, generation, &self.boot, snapshot)?;
+        let journal = self.map_journal(&journal_file, generation, journal_length)?;
+        fs::rename(&kept_journal, self.path("journal", generation))?;
+        // From here on the new one counts.
+        fs::rename(&kept_snapshot, self.path("snapshot", generation))?;
+        self.follow(generation, journal, |old| {
+            let is_journal = old
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("journal"));
+            let place = if is_journal {
+                &kept_journal
+            } else {
+                &kept_snapshot
+            };
+            // Without them there is no reserve until the disk has room again.
+            let _ = fs::rename(old, place);
+        });
+        Ok(())
+    }
+
+    /// The files of the reserve: of a snapshot, of a journal.
+    fn reserved(&self) -> [PathBuf; 2] {
+        ["snapshot", "journal"].map(|kind| self.directory.join(format!("reserve-{kind}")))
+    }
+
+    /// Keeps files for a generation that begins when the disk is full.
+    fn reserve(&self, snapshot: usize) -> io::Result<()> {
+        let lengths = [snapshot_room(snapshot), JOURNAL_LEAST];
+        for (path, length) in self.reserved().iter().zip(lengths) {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(path)?;
+            allocate(&file, length)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a generation that is complete. `discard` is given what the earlier ones had.
+    fn follow(&mut self, generation: u64, journal: Journal, discard: impl Fn(&Path)) {
+        self.journal = Some(journal);
+        self.generation = generation;
+        for old in self.generations().unwrap_or_default() {
+            if old < generation {
+                discard(&self.path("snapshot", old));
+                discard(&self.path("journal", old));
             }
         }
     }
@@ -184,23 +260,24 @@ impl StateDirectory {
             .truncate(true)
             .open(self.path("journal", generation))?;
         // With its blocks, so that a full disk is an error here, and not a signal later.
-        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
-        let pages = SharedPages::map_file(&file, 0, length / PAGE_SIZE, true)?;
-        for (offset, word) in [(0, JOURNAL_MAGIC), (8, VERSION), (16, generation)] {
+        allocate(&file, length)?;
+        self.map_journal(&file, generation, length)
+    }
+
+    /// An empty journal in a file that has its blocks.
+    fn map_journal(&self, file: &File, generation: u64, length: usize) -> io::Result<Journal> {
+        let pages = SharedPages::map_file(file, 0, length / PAGE_SIZE, true)?;
+        let words = [
+            (LENGTH_AT, 0),
+            (0, JOURNAL_MAGIC),
+            (8, VERSION),
+            (16, generation),
+        ];
+        for (offset, word) in words {
             pages.store_u64(offset, word);
         }
         pages.copy_in(BOOT_AT, &self.boot);
         Ok(Journal { pages, length: 0 })
-    }
-
-    fn remove_before(&self, generation: u64) {
-        for old in self.generations().unwrap_or_default() {
-            if old < generation {
-                // They do not count any more.
-                let _ = fs::remove_file(self.path("snapshot", old));
-                let _ = fs::remove_file(self.path("journal", old));
-            }
-        }
     }
 
     /// Bytes that can still be appended.
@@ -252,13 +329,28 @@ pub fn framed(content: &[u8]) -> Vec<u8> {
     file
 }
 
+/// Bytes of a snapshot's file.
+fn snapshot_room(snapshot: usize) -> usize {
+    (HEADER + snapshot + snapshot / 4 + SNAPSHOT_RESERVE).next_multiple_of(PAGE_SIZE)
+}
+
+/// Gives a file its blocks, up to a length.
+fn allocate(file: &File, length: usize) -> io::Result<()> {
+    Ok(rustix::fs::fallocate(
+        file,
+        FallocateFlags::empty(),
+        0,
+        length as u64,
+    )?)
+}
+
+/// Writes a snapshot at a file's beginning.
 fn write_snapshot(
-    path: &Path,
+    mut file: &File,
     generation: u64,
     boot: &[u8; BOOT_BYTES],
     content: &[u8],
 ) -> io::Result<()> {
-    let mut file = File::create(path)?;
     file.write_all(&header(generation, boot, content))?;
     file.write_all(content)
 }
@@ -406,7 +498,7 @@ mod tests {
         assert_eq!(read_snapshot(&path).unwrap(), b"some content");
         drop(state);
         let good = fs::read(&path).unwrap();
-        for place in 0..good.len() {
+        for place in 0..HEADER + "some content".len() {
             let mut bytes = good.clone();
             bytes[place] ^= 1;
             // The generation is told by the name, and three bytes at the end are for later.
@@ -418,8 +510,47 @@ mod tests {
             assert_eq!(found.snapshot, None, "byte {place}");
             assert_eq!(found.complaints.len(), 1);
         }
-        fs::write(&path, &good[..good.len() - 1]).unwrap();
+        fs::write(&path, &good[..HEADER + "some content".len() - 1]).unwrap();
         assert!(read_snapshot(&path).is_err());
+    }
+
+    #[test]
+    fn generations_go_on_in_the_reserve() {
+        let scratch = Scratch::new("reserve");
+        let blocks = |directory: &Path| -> u64 {
+            use std::os::unix::fs::MetadataExt;
+            let entries = fs::read_dir(directory).unwrap();
+            let files = entries.map(|entry| entry.unwrap().metadata().unwrap().blocks());
+            files.sum()
+        };
+        let (mut state, _) = StateDirectory::open(&scratch.0).unwrap();
+        assert!(state.begin_in_reserve(b"none").is_err());
+        state.begin(b"first").unwrap();
+        assert!(state.append(b"old records"));
+        let before = blocks(&scratch.0);
+        for number in 0..5 {
+            let snapshot = format!("snapshot {number}").repeat(number * 1000);
+            state.begin_in_reserve(snapshot.as_bytes()).unwrap();
+            assert!(state.append(format!("records {number}").as_bytes()));
+            assert_eq!(blocks(&scratch.0), before);
+            drop(state);
+            let found;
+            (state, found) = StateDirectory::open(&scratch.0).unwrap();
+            assert_eq!(found.complaints, [""; 0]);
+            assert_eq!(found.snapshot.as_deref(), Some(snapshot.as_bytes()));
+            assert_eq!(found.journal, format!("records {number}").as_bytes());
+        }
+        // More than it was meant for.
+        let large = vec![b'x'; 2 << 20];
+        assert_eq!(
+            state.begin_in_reserve(&large).unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
+        state.begin(&large).unwrap();
+        state.begin_in_reserve(&large).unwrap();
+        drop(state);
+        let (_, found) = StateDirectory::open(&scratch.0).unwrap();
+        assert_eq!(found.snapshot, Some(large));
     }
 
     #[test]

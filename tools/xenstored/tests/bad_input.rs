@@ -7,11 +7,13 @@ mod harness;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use harness::{PATIENCE, Server};
 use xenstore::wire::{Header, Operation};
+use xenstored::machine::SimulatedDomain;
 
 fn header(operation: u32, transaction: u32, length: u32) -> [u8; 16] {
     Header {
@@ -183,6 +185,201 @@ fn a_disk_that_is_full_refuses_changes_and_nothing_else() {
     server.start();
     assert_eq!(domain.read(0, "x").unwrap(), "3");
     assert_eq!(server.client().read_string("/big").unwrap(), "small");
+}
+
+#[test]
+fn a_full_disk_takes_nothing_from_domains_when_the_daemon_is_killed() {
+    let mut server = Server::on_small_disk("small", 6 << 20);
+    let mut client = server.client();
+    let mut domain = server.domain(&mut client, 1);
+    let long = "v".repeat(1500);
+    domain.write(0, "long", &long).unwrap();
+    domain.watch("x", "t");
+    assert_eq!(domain.event().0, "x");
+    let filler = server.on_disk("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    // Or its blocks outlive its name.
+    drop(file);
+    let refused = (0..2000).find_map(|_| client.write("/big", &long).err());
+    let error = refused.expect("the journal ends").to_string();
+    assert!(error.contains("ENOSPC"), "{error}");
+    for round in 0..4 {
+        // Each is in the journal, which is full several times over.
+        for number in 0..1000 {
+            assert_eq!(domain.read(0, "long").unwrap(), long, "{round} {number}");
+        }
+        assert_eq!(domain.write(0, "x", "2"), Err("ENOSPC".to_owned()));
+        domain.watch(&format!("watch-{round}"), "t");
+        assert_eq!(domain.event().0, format!("watch-{round}"));
+        // Its answer is on the way when the daemon dies, or its request is.
+        let request = domain.send(Operation::Read, 0, b"long\0");
+        thread::sleep(Duration::from_micros(round * 300));
+        server.kill();
+        server.start();
+        assert_eq!(domain.answer(request).unwrap(), long.as_bytes());
+    }
+    assert!(server.log().contains("cannot be written"));
+    assert!(
+        !server.log().contains("nor in the reserve"),
+        "{}",
+        server.log()
+    );
+    fs::remove_file(&filler).unwrap();
+    let mut client = server.client();
+    eventually("it is writable again", || {
+        client.write("/local/domain/1/watch-3", "").is_ok()
+    });
+    assert_eq!(domain.event().0, "watch-3");
+    domain.write(0, "x", "3").unwrap();
+    assert_eq!(domain.event().0, "x");
+    assert!(domain.is_quiet());
+    assert_eq!(client.control(&["check"]).unwrap(), "OK");
+}
+
+/// The state's file of a kind: `snapshot` or `journal`. There is one, of the generation that counts.
+fn state_file(server: &Server, kind: &str) -> PathBuf {
+    let entries = fs::read_dir(server.path("state")).unwrap();
+    let mut paths = entries.map(|entry| entry.unwrap().path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(kind)
+    });
+    let path = paths.next().unwrap();
+    assert_eq!(paths.next(), None);
+    path
+}
+
+#[test]
+fn a_state_that_is_damaged_is_told_of_and_believed_as_far_as_it_goes() {
+    const HEADER: usize = 64;
+    const LENGTH_AT: usize = 24;
+    let mut server = Server::new("damaged", &[]);
+    let mut client = server.client();
+    client.write("/before", "the snapshot").unwrap();
+    drop(client);
+    server.kill();
+    server.start();
+    let mut client = server.client();
+    for number in 0..100 {
+        client.write(&format!("/n/{number}"), "value").unwrap();
+    }
+    server.kill();
+    // A bit in the middle of the journal, and one of its length.
+    let path = state_file(&server, "journal");
+    let mut bytes = fs::read(&path).unwrap();
+    let word = bytes[LENGTH_AT..LENGTH_AT + 8].try_into().unwrap();
+    let length = usize::try_from(u64::from_le_bytes(word)).unwrap();
+    bytes[HEADER + length / 2] ^= 0x10;
+    fs::write(&path, &bytes).unwrap();
+    server.start();
+    let mut client = server.client();
+    assert_eq!(client.read_string("/before").unwrap(), "the snapshot");
+    let left = client.directory("/n").unwrap().len();
+    assert!((20..80).contains(&left), "{left}");
+    assert!(!client.exists(&format!("/n/{left}")).unwrap());
+    assert!(server.log().contains("warning: the journal: at byte"));
+    client.write("/after", "").unwrap();
+    server.kill();
+    let path = state_file(&server, "journal");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.truncate(HEADER + 3);
+    fs::write(&path, &bytes).unwrap();
+    server.start();
+    let mut client = server.client();
+    assert_eq!(client.directory("/n").unwrap().len(), left);
+    assert!(!client.exists("/after").unwrap());
+    assert!(server.log().contains("cut off"), "{}", server.log());
+    server.kill();
+    // Without its snapshot a journal says nothing.
+    let path = state_file(&server, "snapshot");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[HEADER + 100] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    let check = std::process::Command::new(Server::program())
+        .arg(format!("--check={}", path.display()))
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(text.contains("checksum"), "{text}");
+    server.start();
+    let mut client = server.client();
+    assert!(!client.exists("/before").unwrap());
+    assert!(server.log().contains("its checksum does not match"));
+    client.write("/new", "life").unwrap();
+    assert_eq!(client.control(&["check"]).unwrap(), "OK");
+    let path = state_file(&server, "snapshot");
+    let check = std::process::Command::new(Server::program())
+        .arg(format!("--check={}", path.display()))
+        .output()
+        .unwrap();
+    assert!(check.status.success());
+    assert!(String::from_utf8_lossy(&check.stdout).contains("in order"));
+}
+
+#[test]
+fn a_domain_has_the_features_that_it_is_given() {
+    let mut server = Server::new("features", &[]);
+    let mut client = server.client();
+    let plain = SimulatedDomain::create(&server.machine(), 4).unwrap();
+    // The error field, but neither reconnection nor depths.
+    const SET_FEATURE: u32 = 24;
+    let mut stream = UnixStream::connect(server.path("socket")).unwrap();
+    stream.write_all(&header(SET_FEATURE, 0, 4)).unwrap();
+    stream.write_all(b"4\x002\0").unwrap();
+    let mut answer = [0; 19];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer[16..], b"OK\0");
+    client.introduce(4, 0, 1).unwrap();
+    assert_eq!(plain.ring.state().0, 2);
+    plain.ring.page().store_u32(2052, 0xdead_beef);
+    plain.notify();
+    eventually("the error", || plain.ring.state().2 == 2);
+    plain.ring.ask_reconnection();
+    plain.notify();
+    server.kill();
+    server.start();
+    assert!(server.client().is_introduced(4).unwrap());
+    assert_eq!(plain.ring.state(), (2, 1, 2), "asks in vain");
+}
+
+#[test]
+fn counters_of_many_domains_reach_a_slow_reader() {
+    const DOMAINS: u16 = 250;
+    let server = Server::new("many", &[]);
+    let mut client = server.client();
+    let domains: Vec<_> = (1..=DOMAINS)
+        .map(|number| {
+            let mut domain = server.domain(&mut client, number);
+            domain.write(0, "x", "1").unwrap();
+            domain
+        })
+        .collect();
+    // One that asks in pieces, and takes its time; one that asks nothing, and is no reason to wait for it.
+    let mut slow = UnixStream::connect(server.path("metrics")).unwrap();
+    let idle = UnixStream::connect(server.path("metrics")).unwrap();
+    slow.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n")
+        .unwrap();
+    thread::sleep(Duration::from_millis(50));
+    slow.write_all(b"\r\n").unwrap();
+    thread::sleep(Duration::from_millis(200));
+    client.write("/a", "b").unwrap();
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    let (header, text) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(header.ends_with(&format!("Content-Length: {}", text.len())));
+    assert!(text.len() > 256 << 10, "more than a socket holds");
+    for number in 1..=DOMAINS {
+        let line = format!("xenstore_latency_microseconds_count{{domid=\"{number}\"}} ");
+        assert!(text.contains(&line), "{number}");
+    }
+    assert!(text.ends_with('\n'));
+    let mut bare = UnixStream::connect(server.path("metrics")).unwrap();
+    bare.write_all(b"\n").unwrap();
+    let mut text = String::new();
+    bare.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("# HELP xenstore_nodes "));
+    drop((idle, domains));
 }
 
 #[test]

@@ -20,34 +20,46 @@ impl Daemon {
             return;
         }
         let written = state.append(&records);
-        if (!written || state.room() < JOURNAL_RESERVE) && !self.degraded {
+        if !written || state.room() < JOURNAL_RESERVE {
             // The snapshot has the records as well.
-            self.begin_generation();
-        } else if !written {
-            self.degrade(io::ErrorKind::StorageFull.into());
+            self.begin_generation(true);
         }
     }
 
-    /// Writes a snapshot, and begins an empty journal.
-    pub(super) fn begin_generation(&mut self) {
+    /// Writes a snapshot, and begins an empty journal. If it `must`, for the old journal is full: in the reserve, if the disk
+    /// is full as well.
+    pub(super) fn begin_generation(&mut self, must: bool) {
+        if self.journal_ended && must {
+            // Not again with each record, but when it is time to look whether the disk has room.
+            return;
+        }
         let Some(state) = &mut self.state else {
             return;
         };
         let snapshot = self.store.snapshot();
-        match state.begin(&snapshot) {
-            Ok(()) => {
-                if self.degraded {
-                    self.degraded = false;
-                    self.log
-                        .write(Level::Info, "the state can be written again");
-                    self.step(Event::Storage { full: false });
-                }
+        let Err(error) = state.begin(&snapshot) else {
+            self.journal_ended = false;
+            if self.degraded {
+                self.degraded = false;
+                self.log
+                    .write(Level::Info, "the state can be written again");
+                self.step(Event::Storage { full: false });
             }
-            Err(error) => self.degrade(error),
+            return;
+        };
+        if must && let Err(error) = state.begin_in_reserve(&snapshot) {
+            self.journal_ended = true;
+            self.log.write(
+                Level::Error,
+                &format!(
+                    "nor in the reserve: {error}; what is done now would not outlive the daemon"
+                ),
+            );
         }
+        self.degrade(error);
     }
 
-    /// Without a journal: changes are refused from now on, for they would not last. What else happens goes on, in memory.
+    /// Refuses changes from now on: there may soon be no place for them. What else happens goes on, and into the journal.
     fn degrade(&mut self, error: io::Error) {
         if !self.degraded {
             self.degraded = true;

@@ -70,8 +70,10 @@ pub struct Daemon {
     /// When this round was, if anybody has asked.
     round_time: Option<Instant>,
     last_tick: Instant,
-    /// The journal could not be written, and what is committed is in memory only, until it can be again.
+    /// No new generation of the state could be written: changes are refused until one can.
     degraded: bool,
+    /// Nor one in the reserve: what happens is in memory only.
+    journal_ended: bool,
     update: Plan,
 }
 
@@ -264,7 +266,7 @@ impl Daemon {
         self.last_tick = time;
         self.step(Event::Tick { now });
         if self.degraded {
-            self.begin_generation();
+            self.begin_generation(false);
         }
     }
 

@@ -136,6 +136,7 @@ impl Daemon {
             round_time: None,
             last_tick: now,
             degraded: false,
+            journal_ended: false,
             update: Default::default(),
         };
         daemon.take_over(handover)?;
@@ -170,7 +171,7 @@ impl Daemon {
         }
         // Domains may have gone while nobody looked.
         self.look_at_domains();
-        self.begin_generation();
+        self.begin_generation(true);
         self.commit();
         self.do_effects();
         self.hand_out();

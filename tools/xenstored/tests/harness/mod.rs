@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,6 +23,8 @@ pub(crate) struct Server {
     pub(crate) directory: PathBuf,
     options: Vec<String>,
     child: Option<Child>,
+    /// Holds the mounts that the daemon sees, if they are not ours.
+    mounts: Option<Child>,
 }
 
 impl Server {
@@ -37,9 +40,42 @@ impl Server {
             directory,
             options: options.iter().map(|word| (*word).to_owned()).collect(),
             child: None,
+            mounts: None,
         };
         server.start();
         server
+    }
+
+    /// Starts one whose state is on a disk of so many bytes.
+    pub(crate) fn on_small_disk(name: &str, bytes: u64) -> Self {
+        let mut server = Self::new(name, &[]);
+        server.kill();
+        let state = server.path("state");
+        fs::remove_dir_all(&state).unwrap();
+        fs::create_dir_all(&state).unwrap();
+        let mount = format!("mount -t tmpfs -o size={bytes} disk \"$0\" && echo ready && exec cat");
+        let mut holder = Command::new("unshare")
+            .args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount])
+            .arg(&state)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare, of util-linux");
+        let mut line = String::new();
+        BufReader::new(holder.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert_eq!(line, "ready\n", "it takes user namespaces");
+        server.mounts = Some(holder);
+        server.start();
+        server
+    }
+
+    /// A file on the small disk.
+    pub(crate) fn on_disk(&self, name: &str) -> PathBuf {
+        let holder = self.mounts.as_ref().unwrap().id();
+        let path = self.path("state").join(name);
+        PathBuf::from(format!("/proc/{holder}/root{}", path.display()))
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -63,7 +99,17 @@ impl Server {
             .open(self.path("log"))
             .unwrap();
         let option = |name: &str, file: &str| format!("--{name}={}", self.path(file).display());
-        let child = Command::new(Self::program())
+        let mut command = match &self.mounts {
+            None => Command::new(Self::program()),
+            Some(holder) => {
+                let mut command = Command::new("nsenter");
+                command
+                    .args(["--user", "--mount", "--preserve-credentials", "--target"])
+                    .args([&holder.id().to_string(), Self::program()]);
+                command
+            }
+        };
+        let child = command
             .arg("--no-fork")
             .args([
                 option("simulate", "machine"),
@@ -136,6 +182,10 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if let Some(mut holder) = self.mounts.take() {
+            let _ = holder.kill();
+            let _ = holder.wait();
+        }
         if thread::panicking() {
             eprintln!("{}", self.log());
         }
