@@ -30,13 +30,17 @@ kill_console() {
     start_console
 }
 start_console() {
-    CONSOLE_ARGUMENTS="--log all --timestamp hv" xen-daemons console ours
+    CONSOLE_ARGUMENTS="--log all --timestamp hv $*" xen-daemons console ours
     wait_for 20 test -S /run/xen/xenconsoled/0.socket -o -s /var/log/xen/console/hypervisor.log || fail "no console daemon"
 }
 
+end_console() {
+    kill "$(cat /run/xen/console.launched)"
+    wait_for 10 sh -c '! kill -0 $(cat /run/xen/console.launched)'
+}
+
 # The first console daemon of the harness logs nothing.
-kill "$(cat /run/xen/console.launched)"
-wait_for 10 sh -c '! kill -0 $(cat /run/xen/console.launched)'
+end_console
 start_console
 
 # The guest gets the client of the store by its disk.
@@ -122,6 +126,21 @@ wait_for 5 sh -c "[ \"\$(grep -acF -- '$line' /var/log/xen/console/hypervisor.lo
     fail "the hypervisor's log has “$line” another number of times than xl dmesg"
 before=$(wc -l < /var/log/xen/console/hypervisor.log)
 step "$before lines of the hypervisor"
+
+# A guest that prints faster than it may waits, and loses nothing; logs are rotated; what a terminal would obey is not in them.
+end_console
+start_console --rate 20000 --log-size 60000 --log-keep 9
+started=$(now)
+enter "dd if=/dev/zero bs=1000 count=200 2>/dev/null | tr '\\0' '\\045'; printf '\\033]0;title\\007\\033[31mred\\033[0m-%s\\n' \$((40 + 2))"
+has $log '^[]0;title^Gred-42' 120 || die "the guest does not print its 200,000 bytes"
+[ $(($(now) - started)) -ge 5 ] || fail "200,000 bytes at 20,000 a second took $(($(now) - started)) s"
+[ "$(cat $log $log.? | tr -dc % | wc -c)" = 200000 ] || fail "of 200,000 bytes the logs have $(cat $log $log.? | tr -dc % | wc -c)"
+[ -e $log.3 ] || fail "the log is not rotated"
+[ -z "$(find /var/log/xen/console -name 'guest-guest.log*' -size +60000c)" ] || fail "a log is too large"
+grep -q "$(printf '\033')" $log $log.? && fail "escapes are in the log"
+end_console
+start_console
+step "a flood, $(($(now) - started)) s"
 
 # The console daemon, while the guest prints. What was printed is there once, or at a kill twice; nothing is missing.
 enter 'i=0; while [ $i -lt 4000 ]; do i=$((i + 1)); echo "line $i of 4000"; [ $((i % 50)) != 0 ] || sleep 0.1; done; echo printed-$((1 + 1))'

@@ -228,7 +228,9 @@ impl StateDirectory {
 
     /// Keeps files for a generation that begins when the disk is full.
     fn reserve(&self, snapshot: usize) -> io::Result<()> {
-        let lengths = [snapshot_room(snapshot), JOURNAL_LEAST];
+        // Smaller than usual, but not a snapshot for each few records.
+        let journal = JOURNAL_LEAST.max((snapshot / 4).next_multiple_of(PAGE_SIZE));
+        let lengths = [snapshot_room(snapshot), journal];
         for (path, length) in self.reserved().iter().zip(lengths) {
             let file = OpenOptions::new()
                 .write(true)
