@@ -234,6 +234,17 @@ fn updated(times: u64) {
             "inside"
         );
     }
+    // All watches are there, and each fires once.
+    for index in 0..WATCHES {
+        client.write(&format!("/w/{index}"), "last").unwrap();
+    }
+    let mut tokens: Vec<usize> = (0..WATCHES)
+        .map(|_| watcher.next_event(Some(harness::PATIENCE)))
+        .map(|event| event.unwrap().unwrap().token.parse().unwrap())
+        .collect();
+    tokens.sort_unstable();
+    assert!(tokens.into_iter().eq(0..WATCHES));
+    assert!(watcher.pending_event().is_none());
     stop.store(true, Ordering::Relaxed);
     for domain in domains {
         let (number, count) = domain.join().unwrap();

@@ -51,7 +51,8 @@ impl Server {
         let mut server = Self::new(name, &[]);
         server.kill();
         let state = server.path("state");
-        fs::remove_dir_all(&state).unwrap();
+        // It may not have made it yet.
+        let _ = fs::remove_dir_all(&state);
         fs::create_dir_all(&state).unwrap();
         let mount = format!("mount -t tmpfs -o size={bytes} disk \"$0\" && echo ready && exec cat");
         let mut holder = Command::new("unshare")
