@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// Puts new nodes in, each below the one before, the first below a node that is there.
-    fn put_new(
+    pub(crate) fn put_new(
         &mut self,
         transaction: &mut Option<Transaction>,
         new: Vec<(&str, Arc<[u8]>)>,

@@ -13,7 +13,7 @@ use crate::permissions::Permissions;
 use crate::quota::Quota;
 use crate::store::Store;
 use crate::transaction::{Changed, Transaction};
-use crate::tree::{Node, Tree};
+use crate::tree::{Cursor, Node, Tree};
 
 impl Store {
     /// TRANSACTION_START: answers its number.
@@ -100,12 +100,13 @@ impl Store {
         let ConnectionId::Domain(domain) = id else {
             return;
         };
+        let mut view = Cursor::new(&transaction.tree);
         for (path, _) in transaction
             .changed
             .iter()
             .filter(|(_, changed)| changed.touched > since)
         {
-            let node = transaction.tree.get(path, &self.work);
+            let node = view.get(path, &self.work);
             self.journal.private(domain, number, path, node);
         }
     }
@@ -127,8 +128,9 @@ impl Store {
         let conflicting = transaction
             .conflicting(&self.tree, &self.work)
             .map(str::to_string);
+        let mut view = Cursor::new(&transaction.tree);
         let orphan = transaction.changed.keys().any(|path| {
-            let node = transaction.tree.get(path, &self.work);
+            let node = view.get(path, &self.work);
             node.is_some_and(|node| !self.owner_is_known(&node.permissions))
         });
         if transaction.conflict || orphan || conflicting.is_some() {
@@ -151,18 +153,7 @@ impl Store {
 
     /// Makes what a transaction changed everybody's.
     fn publish(&mut self, asker: &Asker, transaction: &Transaction) {
-        let writer = asker.subject.domain;
-        for path in transaction.changed.keys() {
-            match transaction.tree.get(path, &self.work).cloned() {
-                Some(node) => {
-                    let (data, permissions) = (node.data.clone(), node.permissions.clone());
-                    self.put(&mut None, path, data, permissions, writer);
-                }
-                None => {
-                    self.take(&mut None, path, writer);
-                }
-            }
-        }
+        self.publish_nodes(transaction, asker.subject.domain);
         let mut events: Vec<(&String, &Changed)> = transaction.changed.iter().collect();
         events.sort_by_key(|(_, changed)| changed.order);
         for (path, changed) in events {
@@ -184,6 +175,36 @@ impl Store {
                 readable_by: [changed.before.as_ref(), after.as_ref(), parent.as_ref()],
                 cause: asker.cause,
             });
+        }
+    }
+
+    /// Nodes that it changed, made and removed. New ones, each below the one before, go in together.
+    fn publish_nodes(&mut self, transaction: &Transaction, writer: DomainId) {
+        let mut view = Cursor::new(&transaction.tree);
+        let mut paths = transaction.changed.keys().peekable();
+        while let Some(path) = paths.next() {
+            let Some(node) = view.get(path, &self.work) else {
+                self.take(&mut None, path, writer);
+                continue;
+            };
+            let permissions = node.permissions.clone();
+            if self.tree.get(path, &self.work).is_some() {
+                let data = node.data.clone();
+                self.put(&mut None, path, data, permissions, writer);
+                continue;
+            }
+            let mut above = path;
+            let mut chain = vec![(path.as_str(), node.data.clone())];
+            while let Some(below) = paths.peek()
+                && path::parent(below) == above.as_str()
+                && let Some(node) = view.get(below, &self.work)
+                && node.permissions == permissions
+            {
+                chain.push((below.as_str(), node.data.clone()));
+                above = below;
+                paths.next();
+            }
+            self.put_new(&mut None, chain, &permissions, writer);
         }
     }
 

@@ -163,3 +163,61 @@ fn cost_does_not_grow_with_the_store() {
         assert!(many * 2 <= few * 3, "{what}: {few} and {many} ns");
     }
 }
+
+/// What requests cost about a path that has so many levels, of which some are missing.
+fn deep(levels: usize) -> Vec<(&'static str, u64)> {
+    let mut w = World::new(Config::default(), &[1]);
+    let home = "/local/domain/1";
+    w.write(SOCKET, home, "").unwrap();
+    w.ask(SOCKET, Operation::SetPerms, 0, &[home, "n1"])
+        .unwrap();
+    let id = domain(1);
+    let (half, whole) = ("a/".repeat(levels / 2), "a/".repeat(levels));
+    let path = |text: &str| text.trim_end_matches('/').to_string();
+    let missing = format!("{half}b{}", "/b".repeat(levels / 2 - 1));
+    let mut costs = Vec::new();
+    let mut run = |w: &mut World, what, request: &mut dyn FnMut(&mut World)| {
+        let before = w.store.work();
+        request(w);
+        costs.push((what, w.store.work() - before));
+    };
+    run(&mut w, "made", &mut |w| {
+        w.write(id, &path(&half), "").unwrap();
+    });
+    run(&mut w, "not there", &mut |w| {
+        w.read(id, &missing).unwrap_err();
+    });
+    let tx = w.begin(id);
+    run(&mut w, "not there, in a transaction", &mut |w| {
+        w.ask(id, Operation::Read, tx, &[&missing]).unwrap_err();
+    });
+    run(&mut w, "made in a transaction", &mut |w| {
+        w.write_in(id, tx, &path(&whole), b"1").unwrap();
+    });
+    run(&mut w, "a transaction's end", &mut |w| {
+        w.end(id, tx, true).unwrap();
+    });
+    let tx = w.begin(id);
+    run(&mut w, "removed in a transaction", &mut |w| {
+        w.ask(id, Operation::Rm, tx, &["a"]).unwrap();
+    });
+    w.end(id, tx, false).unwrap();
+    run(&mut w, "removed", &mut |w| {
+        w.ask(id, Operation::Rm, 0, &["a"]).unwrap();
+    });
+    assert_eq!(w.store.usage(1).unwrap().nodes, 1);
+    w.check();
+    costs
+}
+
+/// What a domain asks for is handled at a stretch: it must not be able to ask for very much.
+#[test]
+fn long_paths_cost_in_proportion() {
+    for ((what, short), (_, long)) in deep(90).into_iter().zip(deep(900)) {
+        println!("{what}: {short} steps with 90 levels, {long} with 900");
+        assert!(
+            long <= 15 * short && long < 30_000,
+            "{what}: {short}, {long}"
+        );
+    }
+}
