@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(line(80, 1, "a", None, None), " a:");
         let filled = line(80, 0, "a", Some(b"1"), Some("n0"));
         assert_eq!(filled.find("  ("), Some(60));
-        assert!(filled.starts_with("a = \"1\" . . ."), "{filled}");
+        assert!(filled.starts_with("a = \"1\"  . . ."), "{filled}");
         assert_eq!(whole_line("/a", Some(&long), Some("n0")).len(), 2 + 105 + 7);
         // More indentation than the line has columns.
         assert_eq!(
