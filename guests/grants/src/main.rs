@@ -1,5 +1,5 @@
 //! Grant tables. With `peer=N`, what that domain passes on of this one's grants; with `passes=1` too, this domain is the one that
-//! passes on. Else as domain 0, to itself: versions and what a change of them keeps, the frames of status words, entries of
+//! passes on. With `limited=1`, a domain that may have version 1 only. Else as domain 0, to itself: versions and what a change of them keeps, the frames of status words, entries of
 //! version 2, pages that change hands, and what is refused with which answer.
 
 #![no_std]
@@ -24,6 +24,7 @@ fn main(info: &'static StartInfo) {
     match option(info, "peer=") {
         Some(peer) if option(info, "passes=").is_some() => passing::pass_on(peer as u16),
         Some(peer) => passing::lend(peer as u16),
+        None if option(info, "limited=").is_some() => versions::check_limited(),
         None => {
             versions::check_all();
             entries::check_all();

@@ -1,5 +1,6 @@
 //! Versions of the table, and what a change of them keeps.
 
+use guest_runtime::event_channels::poll;
 use guest_runtime::grants::setup_table;
 use guest_runtime::memory::Page;
 use guest_runtime::xen_abi::domid::DOMID_SELF;
@@ -8,7 +9,7 @@ use guest_runtime::xen_abi::grant_table::{
     GNTMAP_READONLY, GNTST_BAD_DOMAIN, GNTST_GENERAL_ERROR, GTF_ACCEPT_TRANSFER, GTF_PERMIT_ACCESS,
     GTF_READING, GTF_READONLY, GTF_TRANSITIVE, GTF_WRITING,
 };
-use guest_runtime::{expect_eq, println};
+use guest_runtime::{expect_eq, println, shared};
 
 use crate::table::{
     Entries, OWN, Statuses, map_grant, set_version, status_frames, unmap_grant, version,
@@ -140,4 +141,14 @@ pub(crate) fn check_all() {
     not_representable();
     in_use();
     println!("versions change");
+}
+
+/// A domain that may have version 1 only.
+pub(crate) fn check_limited() {
+    expect_eq!(set_version(2), (error(Errno::ENOSYS), 1));
+    expect_eq!(set_version(3), (error(Errno::EINVAL), 1));
+    expect_eq!(set_version(1), (0, 1));
+    println!("version 1 only");
+    // A domain that is gone at once leaves nothing on its console.
+    poll(&mut [], shared::now() + 3_000_000_000);
 }
