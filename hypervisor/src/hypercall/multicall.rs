@@ -82,9 +82,17 @@ impl List {
         self.make_pins(context)
     }
 
-    /// Makes the calls that were left for later.
+    /// Makes the calls that were left for later: as a rule none.
     #[inline]
     fn make_pins(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        if self.pins.is_empty() {
+            return Ok(());
+        }
+        self.make_pins_left(context)
+    }
+
+    #[inline(never)]
+    fn make_pins_left(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
         for index in core::mem::take(&mut self.pins) {
             let words = self.read(index).map_err(|_| errno(Errno::EFAULT))?;
             self.make(context, index, words)?;

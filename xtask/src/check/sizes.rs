@@ -9,7 +9,7 @@ use crate::workspace;
 
 const MOST_LINES: usize = 600;
 /// Lines of code in tiers 1 to 4: neither blank, nor comments, nor tests. ARCHITECTURE.md says why this many.
-const BUDGET: usize = 40_000;
+const BUDGET: usize = 41_000;
 
 /// Longer files, and why they are.
 const LONGER: &[(&str, &str)] = &[
