@@ -27,6 +27,9 @@ const PACKAGES: &[&str] = &[
     "less",
     "strace",
     "stress-ng",
+    "lvm2",
+    "nftables",
+    "net-tools",
 ];
 
 /// A writable image for one run, on top of the cached one; `name` is its own in this run.
