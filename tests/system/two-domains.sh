@@ -88,7 +88,7 @@ wait $receiver
 [ -n "$sent" ] && [ "$(cat /tmp/got)" = "$sent" ] || fail "beta sent $sent, domain 0 got $(cat /tmp/got)"
 step "$MEGABYTES MiB from beta to domain 0"
 
-# A file system on each kind of disk: a raw file, a qcow2 image, a whole disk, a partition of it.
+# A file system on each kind of disk: a raw file, a qcow2 image, a whole disk, a partition of it, a volume of LVM on it.
 truncate -s 24M /root/file.img
 # An empty image of 24 MiB: header, refcount table, refcount block, L1 table, a cluster of 64 KiB each.
 zeros() { head -c "$1" /dev/zero; }
@@ -106,9 +106,28 @@ filesystem='until [ -b /dev/xvdb ]; do sleep 0.1; done; mke2fs -q -F -t ext4 /de
 { yes 0123456789abcdef | head -c 60000000 > /mnt/full; tar -C / -cf - usr/share/perl5 2>/dev/null | head -c 1000000 > /mnt/a; } 2>/dev/null;
 rm /mnt/full; dd if=/dev/urandom of=/mnt/data bs=1M count=12 2>/dev/null; one=$(sha1sum < /mnt/data); umount /mnt &&
 e2fsck -fn /dev/xvdb > /run/e2fsck 2>&1 || { cat /run/e2fsck; false; } && mount -o ro /dev/xvdb /mnt && [ "$one" = "$(sha1sum < /mnt/data)" ] && umount /mnt && echo sound'
-for kind in /root/file.img,raw,xvdb,w /root/image.qcow2,qcow2,xvdb,w phy:$disk,xvdb,w phy:${disk}1,xvdb,w; do
+# Nobody makes device nodes here but LVM itself.
+cat > /etc/lvm/lvmlocal.conf <<'CONFIG'
+activation { udev_sync = 0 udev_rules = 0 }
+devices { obtain_device_list_from_udev = 0 }
+CONFIG
+modprobe dm-mod
+for kind in /root/file.img,raw,xvdb,w /root/image.qcow2,qcow2,xvdb,w phy:$disk,xvdb,w phy:${disk}1,xvdb,w phy:domains/data,xvdb,w; do
+    case $kind in
+        # The partition has a file system by now, and the table says so.
+        phy:domains/*)
+            dd if=/dev/zero of=$disk bs=1M count=2 2> /dev/null && blockdev --rereadpt $disk
+            { pvcreate -q -ff -y $disk && vgcreate -q domains $disk && lvcreate -q -y -Wn -L 24M -n data domains; } > /tmp/output 2>&1 || fail "LVM: $(cat /tmp/output)" ;;
+    esac
     xl block-attach alpha "$kind" || fail "block-attach $kind"
     [ "$(console alpha "$(echo $filesystem)")" = sound ] || fail "the file system on $kind: $(console alpha 'cat /run/e2fsck; tail -n 3 /proc/mounts; cat /proc/partitions')"
+    case $kind in
+        *qcow2*)
+            before=$(stat -c %b /root/image.qcow2)
+            console alpha 'mount /dev/xvdb /mnt && fstrim /mnt; umount /mnt' > /tmp/output || fail "fstrim: $(cat /tmp/output)"
+            # In sectors: what was filled and removed was most of the disk.
+            [ "$(stat -c %b /root/image.qcow2)" -lt $((before - 8192)) ] || fail "the image had $before sectors, and has $(stat -c %b /root/image.qcow2)" ;;
+    esac
     xl block-detach alpha xvdb || fail "block-detach $kind"
     step "a file system on $kind"
 done

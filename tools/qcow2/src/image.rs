@@ -6,6 +6,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 use crate::clusters::{COPIED, Cluster, OFFSET};
 use crate::header::{AUTOCLEAR_AT, Header};
 use crate::refcounts::{Refcounts, read_table, write_table};
@@ -354,6 +357,35 @@ impl Image {
                 self.released
                     .extend((first..=last).map(|number| number * cluster));
             }
+        }
+        Ok(())
+    }
+
+    /// Gives back the space of a part of the disk whose content does not matter any more: where it lies in clusters that
+    /// are this image's alone, it becomes a hole in the file and is zeros from then on; elsewhere it stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// Beyond the end; `ReadOnlyFilesystem` if it was not opened for that; the file's; damage.
+    pub fn discard(&mut self, at: u64, length: usize) -> io::Result<()> {
+        self.check_range(at, length)?;
+        if self.refcounts.is_none() {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        let end = at + length as u64;
+        let mut here = at;
+        while here < end {
+            let inside = here % self.cluster();
+            let count = (end - here).min(self.cluster() - inside);
+            if let Cluster::Data { at, is_own: true } = self.look_up(here)? {
+                let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                match rustix::fs::fallocate(&self.file, flags, at + inside, count) {
+                    // The file's own file system has no holes.
+                    Ok(()) | Err(Errno::OPNOTSUPP) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            here += count;
         }
         Ok(())
     }

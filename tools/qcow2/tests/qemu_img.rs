@@ -235,3 +235,54 @@ fn the_refcount_table_grows() {
     drop(image);
     check(&directory, &path, &model);
 }
+
+#[test]
+fn discarded_space_is_given_back() {
+    use std::os::unix::fs::MetadataExt;
+    let directory = Directory::new("discard");
+    let (base, path) = (directory.path("base.qcow2"), directory.path("disk.qcow2"));
+    qemu_img(&["create", "-q", "-f", "qcow2", &base, "16M"]);
+    let mut image = Image::open(Path::new(&base), true).expect("it opens");
+    image.write(&vec![0xaa; 4 * MIB], 0).expect("the base");
+    image.flush().expect("flush");
+    drop(image);
+    qemu_img(&[
+        "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", &base, &path,
+    ]);
+    let mut image = Image::open(Path::new(&path), true).expect("it opens");
+    image
+        .write(&vec![0x55; 8 * MIB], 2 * MIB as u64)
+        .expect("written");
+    image.flush().expect("flush");
+    let used = || fs::metadata(&path).expect("it is there").blocks() * 512;
+    let before = used();
+    // From the middle of what is the base's alone to the middle of a cluster.
+    image
+        .discard(MIB as u64, 7 * MIB + 4096)
+        .expect("discarded");
+    assert!(
+        used() + 5 * MIB as u64 <= before,
+        "{before} before, {} now",
+        used()
+    );
+    let mut content = vec![1; 16 * MIB];
+    image.read(&mut content, 0).expect("read");
+    let expected = |at: usize| match at {
+        _ if at < 2 * MIB => 0xaa,
+        _ if at < 8 * MIB + 4096 => 0,
+        _ if at < 10 * MIB => 0x55,
+        _ => 0,
+    };
+    assert!(
+        content
+            .iter()
+            .enumerate()
+            .all(|(at, byte)| *byte == expected(at))
+    );
+    assert!(image.discard(16 * MIB as u64 - 1, 2).is_err());
+    image.flush().expect("flush");
+    drop(image);
+    qemu_img(&["check", "-q", &path]);
+    let mut image = Image::open(Path::new(&path), false).expect("it opens");
+    assert!(image.discard(0, 1).is_err());
+}

@@ -31,16 +31,18 @@ const READ: u16 = 0;
 const WRITE: u16 = 1;
 const DISCONNECT: u16 = 2;
 const FLUSH: u16 = 3;
+const TRIM: u16 = 4;
 const EIO: u32 = 5;
 const EINVAL: u32 = 22;
 const ENOSPC: u32 = 28;
 /// More than the kernel asks for at once.
 const MAX_LENGTH: u32 = 32 << 20;
 
-/// Flags of the device: there are flags, it is not written, it can be flushed.
+/// Flags of the device: there are flags, it is not written, it can be flushed, and told what is not needed any more.
 const HAS_FLAGS: u64 = 1;
 const READ_ONLY: u64 = 2;
 const SEND_FLUSH: u64 = 4;
+const SEND_TRIM: u64 = 1 << 5;
 /// The device disconnects when it is closed.
 const DISCONNECT_ON_CLOSE: u64 = 2;
 
@@ -124,7 +126,7 @@ fn serve(mut image: Image, mut socket: UnixStream) -> io::Result<()> {
         let at = u64::from_be_bytes([a0, a1, a2, a3, a4, a5, a6, a7]);
         let length = u32::from_be_bytes([l0, l1, l2, l3]);
         let kind = u16::from_be_bytes([k0, k1]);
-        if u32::from_be_bytes([m0, m1, m2, m3]) != REQUEST || length > MAX_LENGTH {
+        if u32::from_be_bytes([m0, m1, m2, m3]) != REQUEST || length > MAX_LENGTH && kind != TRIM {
             image.flush()?;
             return Err(io::Error::other("the kernel's request makes no sense"));
         }
@@ -140,6 +142,7 @@ fn serve(mut image: Image, mut socket: UnixStream) -> io::Result<()> {
                 image.write(&data, at)
             }
             FLUSH => image.flush(),
+            TRIM => image.discard(at, length as usize),
             DISCONNECT => break,
             _ => Err(io::ErrorKind::InvalidInput.into()),
         };
@@ -246,7 +249,7 @@ fn connect(kernel: &UnixStream, size: u64, read_only: bool) -> io::Result<u32> {
     attribute(&mut descriptor, SOCKET_DESCRIPTOR, &number.to_ne_bytes());
     let mut sockets = Vec::new();
     attribute(&mut sockets, SOCKET | NESTED, &descriptor);
-    let flags = HAS_FLAGS | SEND_FLUSH | if read_only { READ_ONLY } else { 0 };
+    let flags = HAS_FLAGS | SEND_FLUSH | if read_only { READ_ONLY } else { SEND_TRIM };
     let mut question = Vec::new();
     for (kind, value) in [
         (SIZE, size),
