@@ -10,8 +10,8 @@ use zerocopy::FromZeros;
 use crate::call::{About, Control};
 use crate::error::ControlError;
 
-/// Domains asked for at once.
-const BATCH: usize = 256;
+/// Domains asked for at once: as many as fit into a page, which is kept for the next call.
+const BATCH: usize = 4096 / size_of::<GetDomainInfo>();
 
 /// Why a domain has shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

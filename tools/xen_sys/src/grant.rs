@@ -48,18 +48,7 @@ impl GrantDevice {
         references: &[GrantRef],
         writable: bool,
     ) -> Result<SharedPages, DeviceError> {
-        let error = |errno| DeviceError::new(GNTDEV, "map grants", errno);
-        let count = u32::try_from(references.len()).map_err(|_| error(Errno::INVAL))?;
-        // struct ioctl_gntdev_map_grant_ref in words of 8 bytes: count and padding, index, (domain, reference)...
-        let mut argument = vec![u64::from(count), 0];
-        argument.extend(
-            references
-                .iter()
-                .map(|reference| u64::from(domain) | u64::from(*reference) << 32),
-        );
-        // SAFETY: the argument has a header and `count` references; the call writes the index and maps nothing yet.
-        unsafe { call(&self.device, MAP_GRANT_REF, argument.as_mut_slice()) }.map_err(error)?;
-        let index = argument[1];
+        let (index, count) = self.reserve(domain, references)?;
         let release = Release::Grant {
             device: Arc::clone(&self.device),
             index,
@@ -72,6 +61,38 @@ impl GrantDevice {
                 Err(error)
             }
         }
+    }
+
+    /// Has the kernel make room for grants, so that whoever maps the first one does not wait for it: it takes frame
+    /// numbers for 128 MiB into use at a time, with all that it keeps of each.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn make_room(&self) -> Result<(), DeviceError> {
+        let (index, count) = self.reserve(0, &[0])?;
+        release(&Release::Grant {
+            device: Arc::clone(&self.device),
+            index,
+            count,
+        });
+        Ok(())
+    }
+
+    /// Tells the device what is to be mapped; where, and how many. Nothing is mapped yet.
+    fn reserve(&self, domain: DomId, references: &[GrantRef]) -> Result<(u64, u32), DeviceError> {
+        let error = |errno| DeviceError::new(GNTDEV, "map grants", errno);
+        let count = u32::try_from(references.len()).map_err(|_| error(Errno::INVAL))?;
+        // struct ioctl_gntdev_map_grant_ref in words of 8 bytes: count and padding, index, (domain, reference)...
+        let mut argument = vec![u64::from(count), 0];
+        argument.extend(
+            references
+                .iter()
+                .map(|reference| u64::from(domain) | u64::from(*reference) << 32),
+        );
+        // SAFETY: the argument has a header and `count` references; the call writes the index and maps nothing yet.
+        unsafe { call(&self.device, MAP_GRANT_REF, argument.as_mut_slice()) }.map_err(error)?;
+        Ok((argument[1], count))
     }
 }
 

@@ -120,8 +120,11 @@ impl Daemon {
         poll.set(Name::Events, &events, read)?;
         poll.set(Name::Store, store.descriptor(), read)?;
         poll.set(Name::Signal, &signals.pipe, read)?;
+        let grants = GrantDevice::open().ok();
+        // Before the first domain is there, whose making would wait for it. That there is no room is seen then.
+        let _ = grants.as_ref().map(GrantDevice::make_room);
         let mut daemon = Daemon {
-            grants: GrantDevice::open().ok(),
+            grants,
             privcmd: Privcmd::open()?,
             hypervisor: None,
             options,

@@ -16,6 +16,7 @@ use clap::{Parser, ValueEnum};
 use rustix::fs::FlockOperation;
 use rustix::process::{Resource, Rlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use xen_control::Control;
 use xenconsoled::RUN_DIRECTORY;
 use xenconsoled::daemon::{Daemon, Options, Signals};
 use xenconsoled::rotation::Rotation;
@@ -177,12 +178,15 @@ fn serve(arguments: &Arguments) -> Result<()> {
         to_store,
         store_waker.clone(),
     )?;
-    store::start(Channels {
-        events,
-        daemon: daemon_waker,
-        requests,
-        waker: store_waker,
-    })?;
+    store::start(
+        Channels {
+            events,
+            daemon: daemon_waker,
+            requests,
+            waker: store_waker,
+        },
+        Control::open()?,
+    )?;
     fs::write(&arguments.pid_file, format!("{}\n", std::process::id()))
         .with_context(|| arguments.pid_file.display().to_string())?;
     if arguments.background {

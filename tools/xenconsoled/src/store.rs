@@ -1,4 +1,5 @@
-//! The daemon's view of xenstore, in a thread of its own: which domains have consoles, and where.
+//! The daemon's view of xenstore, in a thread of its own: which domains have consoles, and where. Which are gone the
+//! hypervisor says, when the store tells that one is.
 //!
 //! A store that goes away is waited for; consoles go on meanwhile. When it is back, everything is read again.
 
@@ -7,15 +8,19 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use xen_abi::DomId;
+use xen_control::Control;
 use xenstore::wire::Operation;
 use xenstore::{Client, ClientError, TransactionId, WatchEvent};
 
 const INTRODUCE: &str = "@introduceDomain";
 const RELEASE: &str = "@releaseDomain";
+/// How long after the end of a domain is told it is looked for who is gone: an end is told twice or more often, and where
+/// many end, one look finds them all.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What xenstore says of a domain's console.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +107,14 @@ pub struct Channels {
 /// # Errors
 ///
 /// Those of starting a thread.
-pub fn start(channels: Channels) -> std::io::Result<()> {
+pub fn start(channels: Channels, control: Control) -> std::io::Result<()> {
     let watcher = Watcher {
         channels,
+        control,
         known: BTreeMap::new(),
         waiting: Vec::new(),
         listed: false,
+        look_for_gone: None,
     };
     thread::Builder::new()
         .name("store".to_owned())
@@ -117,11 +124,14 @@ pub fn start(channels: Channels) -> std::io::Result<()> {
 
 struct Watcher {
     channels: Channels,
+    control: Control,
     /// The domains whose consoles are watched, and what the daemon knows of them.
     known: BTreeMap<DomId, Option<Settings>>,
     /// Requests that the store has not taken yet.
     waiting: Vec<Request>,
     listed: bool,
+    /// When to look who is gone.
+    look_for_gone: Option<Instant>,
 }
 
 impl Watcher {
@@ -186,16 +196,31 @@ impl Watcher {
                 PollFd::new(&client, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.channels.waker.0.as_fd(), PollFlags::IN),
             ];
+            let left = self
+                .look_for_gone
+                .map(|time| time.saturating_duration_since(Instant::now()));
+            let patience = left.and_then(|left| left.try_into().ok());
             // An interruption is as good as an event.
-            let _ = rustix::event::poll(&mut descriptors, None);
+            let _ = rustix::event::poll(&mut descriptors, patience.as_ref());
             self.channels.waker.clear();
+            if self
+                .look_for_gone
+                .is_some_and(|time| time <= Instant::now())
+            {
+                self.look_for_gone = None;
+                self.find_gone(&mut client)?;
+            }
         }
     }
 
     fn on_event(&mut self, client: &mut Client, event: &WatchEvent) -> Result<(), ClientError> {
         match event.path.as_str() {
             INTRODUCE => self.find_domains(client),
-            RELEASE => self.find_gone(client),
+            RELEASE => {
+                self.look_for_gone
+                    .get_or_insert_with(|| Instant::now() + PATIENCE);
+                Ok(())
+            }
             _ => match event.token.parse() {
                 Ok(domain) if self.known.contains_key(&domain) => self.look_at(client, domain),
                 _ => Ok(()),
@@ -227,19 +252,27 @@ impl Watcher {
         or_nothing(client.watch(&path, &domain.to_string())).map(drop)
     }
 
-    /// Asks for all at once. Another domain of the same number is told by the watch on its console.
+    /// The hypervisor is asked for all domains at once: to ask the store for each takes longer the more there are, at the
+    /// end of every one. Another domain of the same number is told by the watch on its console.
     fn find_gone(&mut self, client: &mut Client) -> Result<(), ClientError> {
-        let known: Vec<DomId> = self.known.keys().copied().collect();
-        let question = |domain: &DomId| {
-            let payload = format!("{domain}\0").into_bytes();
-            (Operation::IsDomainIntroduced, payload)
-        };
-        let questions: Vec<_> = known.iter().map(question).collect();
-        let answers = client.batch(TransactionId::NONE, &questions)?;
-        for (domain, answer) in known.into_iter().zip(answers) {
-            if answer.is_ok_and(|answer| answer.starts_with(b"T")) {
-                continue;
+        let alive: BTreeSet<DomId> = match self.control.domains() {
+            Ok(domains) => domains
+                .iter()
+                .filter(|info| !info.is_dying)
+                .map(|info| info.domain)
+                .collect(),
+            Err(error) => {
+                self.trouble(error.to_string());
+                return Ok(());
             }
+        };
+        let gone: Vec<DomId> = self
+            .known
+            .keys()
+            .filter(|domain| !alive.contains(domain))
+            .copied()
+            .collect();
+        for domain in gone {
             let path = format!("/local/domain/{domain}/console");
             or_nothing(client.unwatch(&path, &domain.to_string()))?;
             self.known.remove(&domain);
@@ -283,26 +316,41 @@ impl Watcher {
 }
 
 fn read_settings(client: &mut Client, domain: DomId) -> Result<Option<Settings>, ClientError> {
-    let path = format!("/local/domain/{domain}");
-    let mut read = |name: &str| or_nothing(client.read_string(&format!("{path}/{name}")));
+    let names = [
+        "console/type",
+        "console/ring-ref",
+        "console/port",
+        "vm",
+        "name",
+        "console/limit",
+    ];
+    let question = |name: &&str| {
+        let payload = format!("/local/domain/{domain}/{name}\0").into_bytes();
+        (Operation::Read, payload)
+    };
+    // All in one go: each answer that is waited for costs more than the answer itself.
+    let questions: Vec<_> = names.iter().map(question).collect();
+    let answers = client.batch(TransactionId::NONE, &questions)?;
+    let mut values = answers
+        .into_iter()
+        .map(|answer| Some(String::from_utf8_lossy(&answer.ok()?).into_owned()));
+    let mut next = || values.next().flatten();
+    let (kind, frame, port, vm, name, limit) = (next(), next(), next(), next(), next(), next());
     let number = |text: Option<String>| text.and_then(|text| text.trim().parse::<u64>().ok());
     // Without a type it is ours; `ioemu` is a device model's.
-    if read("console/type")?.is_some_and(|kind| kind != "xenconsoled") {
+    if kind.is_some_and(|kind| kind != "xenconsoled") {
         return Ok(None);
     }
-    let (frame, port) = (
-        number(read("console/ring-ref")?),
-        number(read("console/port")?),
-    );
+    let (frame, port) = (number(frame), number(port));
     let (Some(frame), Some(port)) = (frame, port.and_then(|port| u32::try_from(port).ok())) else {
         return Ok(None);
     };
     Ok(Some(Settings {
-        identity: read("vm")?.unwrap_or_default(),
-        name: read("name")?.unwrap_or_default(),
+        identity: vm.unwrap_or_default(),
+        name: name.unwrap_or_default(),
         frame,
         port,
-        limit: number(read("console/limit")?).and_then(|limit| usize::try_from(limit).ok()),
+        limit: number(limit).and_then(|limit| usize::try_from(limit).ok()),
     }))
 }
 

@@ -3,11 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use xen_abi::domctl::{
-    Domctl, DomctlUnion, INTERFACE_VERSION, XEN_DOMINF_DYING, XEN_DOMINF_SHUTDOWN,
-};
-use xen_abi::{DomId, Errno, EvtchnPort, domctl, hypercall, virq};
-use xen_sys::{EventChannelDevice, GrantDevice, Privcmd, SharedPages};
+use xen_abi::{DomId, EvtchnPort, virq};
+use xen_control::{Control, DomainInfo};
+use xen_sys::{EventChannelDevice, GrantDevice, SharedPages};
 use xenstore_core::Host;
 
 use super::{DomainState, Machine, Signal};
@@ -18,7 +16,7 @@ const RING_GRANT: u32 = xen_abi::grant_table::GNTTAB_RESERVED_XENSTORE;
 /// Xen's devices, opened.
 #[derive(Debug)]
 pub struct Xen {
-    privcmd: Privcmd,
+    control: Control,
     grants: Option<GrantDevice>,
     events: EventChannelDevice,
     /// The port of `VIRQ_DOM_EXC`.
@@ -33,11 +31,11 @@ impl Xen {
     ///
     /// The devices'; `EEXIST` if another xenstored is told already.
     pub fn open() -> io::Result<Self> {
-        let privcmd = Privcmd::open()?;
+        let control = Control::open().map_err(io::Error::other)?;
         let events = EventChannelDevice::open()?;
         let changes = events.bind_virq(virq::DOM_EXC)?;
         Ok(Self {
-            privcmd,
+            control,
             // Without it rings are mapped as foreign pages.
             grants: GrantDevice::open().ok(),
             events,
@@ -45,48 +43,25 @@ impl Xen {
             ports: Vec::new(),
         })
     }
+}
 
-    /// The flags of `XEN_DOMCTL_getdomaininfo`; `None` if there is no such domain.
-    fn flags(&self, domain: DomId) -> Result<Option<u32>, Errno> {
-        let call = Domctl {
-            cmd: domctl::GETDOMAININFO,
-            interface_version: INTERFACE_VERSION,
-            domain,
-            _pad: [0; 3],
-            u: DomctlUnion::ZERO,
-        };
-        let buffer = self
-            .privcmd
-            .buffer(&call)
-            .map_err(|error| Errno(error.raw_os_error()))?;
-        match self
-            .privcmd
-            .hypercall(hypercall::DOMCTL, [buffer.address(), 0, 0, 0, 0])
-        {
-            // The hypervisor answers with the next domain where there is none of this number.
-            Ok(_) => {
-                let info = buffer.get(0).u.getdomaininfo();
-                Ok((info.domain == domain).then_some(info.flags))
-            }
-            Err(Errno::ESRCH) => Ok(None),
-            Err(errno) => Err(errno),
-        }
-    }
-
-    fn state(&self, domain: DomId) -> DomainState {
-        match self.flags(domain) {
-            Ok(None) => DomainState::Gone,
-            Ok(Some(flags)) if flags & XEN_DOMINF_DYING != 0 => DomainState::Gone,
-            Ok(Some(flags)) if flags & XEN_DOMINF_SHUTDOWN != 0 => DomainState::ShutDown,
-            // Who cannot be asked about is not declared dead.
-            Ok(Some(_)) | Err(_) => DomainState::Alive,
-        }
+fn state(info: &DomainInfo) -> DomainState {
+    if info.is_dying {
+        DomainState::Gone
+    } else if info.shutdown.is_some() {
+        DomainState::ShutDown
+    } else {
+        DomainState::Alive
     }
 }
 
 impl Host for Xen {
     fn domain_exists(&self, domain: DomId) -> bool {
-        self.state(domain) != DomainState::Gone
+        match self.control.domain_info(domain) {
+            Ok(info) => info.is_some_and(|info| state(&info) != DomainState::Gone),
+            // Who cannot be asked about is not declared dead.
+            Err(_) => true,
+        }
     }
 }
 
@@ -133,7 +108,10 @@ impl Machine for Xen {
         {
             return Ok(page);
         }
-        Ok(self.privcmd.map_foreign_page(domain, frame, true)?)
+        Ok(self
+            .control
+            .privcmd()
+            .map_foreign_page(domain, frame, true)?)
     }
 
     fn bind(&mut self, domain: DomId, remote: EvtchnPort) -> io::Result<EvtchnPort> {
@@ -154,7 +132,18 @@ impl Machine for Xen {
     }
 
     fn states(&self, domains: &[DomId]) -> Vec<DomainState> {
-        domains.iter().map(|domain| self.state(*domain)).collect()
+        // All at once: to ask for each takes longer the more there are, whenever one of them ends.
+        let Ok(all) = self.control.domains() else {
+            return vec![DomainState::Alive; domains.len()];
+        };
+        let find = |domain: &DomId| {
+            let index = all.binary_search_by_key(domain, |info| info.domain).ok()?;
+            all.get(index).map(state)
+        };
+        domains
+            .iter()
+            .map(|domain| find(domain).unwrap_or(DomainState::Gone))
+            .collect()
     }
 }
 
