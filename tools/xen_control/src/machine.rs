@@ -1,8 +1,9 @@
 //! The machine and the hypervisor itself.
 
+use xen_abi::physdev::PciDevice;
 use xen_abi::sysctl::cpu::{
     CpuInfo, CpuTopology as AbiCpuTopology, CpuTopologyInfo, GetCpuInfo,
-    NodeMemory as AbiNodeMemory, NumaInfo,
+    NodeMemory as AbiNodeMemory, NumaInfo, PciTopologyInfo,
 };
 use xen_abi::sysctl::{DebugKeys, Physinfo, ReadConsole};
 use xen_abi::version::{CompileInfo, PlatformParameters};
@@ -148,6 +149,34 @@ impl Control {
                 size: memory.memsize,
                 free: memory.memfree,
             })
+            .collect())
+    }
+
+    /// The node of each of some PCI devices (segment, bus, device and function), where there is such a device.
+    pub fn device_nodes(
+        &self,
+        devices: &[(u16, u8, u8)],
+    ) -> Result<Vec<Option<u32>>, ControlError> {
+        /// `XEN_INVALID_DEV`, and above it `XEN_INVALID_NODE_ID`.
+        const INVALID: u32 = u32::MAX - 1;
+        let about = About::machine("read the devices' nodes");
+        let asked: Vec<PciDevice> = devices
+            .iter()
+            .map(|&(seg, bus, devfn)| PciDevice { seg, bus, devfn })
+            .collect();
+        let asked = self.buffer_of(about, &asked)?;
+        let nodes = self.zeroed::<u32>(about, devices.len())?;
+        let argument = PciTopologyInfo {
+            num_devs: devices.len() as u32,
+            devs: asked.handle(),
+            nodes: nodes.handle(),
+            ..PciTopologyInfo::new_zeroed()
+        };
+        self.sysctl(about, sysctl::PCITOPOINFO, argument)?;
+        let nodes = nodes.to_vec(devices.len());
+        Ok(nodes
+            .into_iter()
+            .map(|node| Some(node).filter(|node| *node < INVALID))
             .collect())
     }
 

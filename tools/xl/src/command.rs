@@ -10,6 +10,9 @@ use clap::{ArgMatches, Args, Command};
 use crate::commands;
 use crate::context::{Context, Failure, Outcome};
 
+/// Exit code for arguments that a command does not take, as with Xen's `xl`.
+const USAGE: u8 = 2;
+
 /// A command.
 pub(crate) trait Run: Args {
     /// Its name.
@@ -96,7 +99,7 @@ pub(crate) fn main(mut arguments: Vec<String>) -> ExitCode {
                 'h' => return help(&[]),
                 _ => {
                     eprintln!("xl: there is no option -{flag}; xl help lists all");
-                    return ExitCode::FAILURE;
+                    return ExitCode::from(USAGE);
                 }
             }
         }
@@ -121,7 +124,7 @@ pub(crate) fn main(mut arguments: Vec<String>) -> ExitCode {
             let _ = error.print();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::FAILURE,
+                _ => ExitCode::from(USAGE),
             };
         }
     };
@@ -153,8 +156,11 @@ fn find(name: &str) -> Option<&'static Entry> {
 }
 
 fn help(words: &[String]) -> ExitCode {
-    if let Some(entry) = words.first().and_then(|word| find(word)) {
-        print!("{}", (entry.command)().render_help());
+    if let Some(word) = words.first().filter(|word| !word.starts_with('-')) {
+        match find(word) {
+            Some(entry) => print!("{}", (entry.command)().render_help()),
+            None => println!("command \"{word}\" not implemented"),
+        }
         return ExitCode::SUCCESS;
     }
     println!("Usage xl [-vfNtT] [--json] <subcommand> [args]\n\nxl full list of subcommands:\n");

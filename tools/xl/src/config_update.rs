@@ -15,7 +15,7 @@ pub(crate) struct ConfigUpdate {
     /// The domain, by name or number
     domain: String,
     /// The configuration file, and settings that replace its
-    #[arg(value_name = "FILE|KEY=VALUE", required = true)]
+    #[arg(value_name = "FILE|KEY=VALUE", required_unless_present = "file")]
     words: Vec<String>,
     /// The configuration file
     #[arg(short = 'f', long = "defconfig", value_name = "FILE")]

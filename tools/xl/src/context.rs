@@ -10,6 +10,8 @@ use serde_json::Value;
 use xen_control::{Control, ControlError};
 use xenstore::{Client, ClientError};
 
+use crate::progress::{Progress, Working};
+
 /// Why a command failed, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -86,6 +88,7 @@ pub(crate) struct Context {
     began: Instant,
     control: OnceCell<Control>,
     store: OnceCell<RefCell<Client>>,
+    progress: OnceCell<Option<Progress>>,
 }
 
 impl Default for Context {
@@ -98,6 +101,7 @@ impl Default for Context {
             began: Instant::now(),
             control: OnceCell::new(),
             store: OnceCell::new(),
+            progress: OnceCell::new(),
         }
     }
 }
@@ -134,6 +138,14 @@ impl Context {
             let microseconds = self.began.elapsed().as_micros();
             eprintln!("xl: {microseconds} µs: {text}");
         }
+    }
+
+    /// Tells a person what is being done, if it takes longer than a second, until what is given back is dropped.
+    pub(crate) fn working(&self, what: impl fmt::Display) -> Working<'_> {
+        let progress = self
+            .progress
+            .get_or_init(|| (!self.json).then(Progress::new).flatten());
+        Progress::begin(progress.as_ref(), || what.to_string())
     }
 
     /// A value of xenstore; `None` if it is not there.

@@ -76,7 +76,7 @@ impl Run for Create {
         })?;
         let dry_run = self.dry_run || context.dry_run;
         if !self.quiet && !context.json {
-            println!("Parsing config from {}", file.display());
+            eprintln!("Parsing config from {}", file.display());
         }
         let config = parse(&file.display().to_string(), &text, &overrides)?;
         if dry_run {
@@ -99,7 +99,7 @@ impl Run for Create {
             context.control()?.unpause(domain)?;
         }
         if self.foreground {
-            monitor::wait_for_end(context, &[domain])?;
+            monitor::wait(context, &[domain], monitor::Until::Over)?;
         }
         Ok(())
     }
@@ -350,8 +350,7 @@ fn make(
         cpu_pool: pool,
         msr_relaxed: config.msr_relaxed,
     })?;
-    record.domain = Some(domain);
-    record.save()?;
+    record.note_number(domain)?;
     context.detail(format_args!("domain {domain} is there"));
 
     control.set_max_vcpus(domain, config.maxvcpus)?;
@@ -366,7 +365,9 @@ fn make(
     };
     claim(control, domain, config.memory * 256)?;
     context.detail("its limits are set");
+    let working = context.working(format_args!("domain {domain} gets its memory"));
     let built = plan.apply(control, domain, ports)?;
+    drop(working);
     context.detail(format_args!("domain {domain} has its memory"));
 
     let now = SystemTime::now()
@@ -396,7 +397,9 @@ fn make(
         }
     }
     context.detail("xenstore knows it");
+    let working = context.working(format_args!("domain {domain} gets its devices"));
     devices::attach_all(context, domain, &config)?;
+    drop(working);
     context.detail("its devices are there");
     Ok(domain)
 }

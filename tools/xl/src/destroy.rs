@@ -50,6 +50,7 @@ pub(crate) fn remove(context: &Context, domain: DomId, uuid: Uuid) -> Outcome {
         let _ = ending.save();
     }
     let control = context.control()?;
+    let _working = context.working(format_args!("domain {domain} gives back what it has"));
     match control.destroy(domain) {
         Ok(()) => {}
         Err(error) if error.errno == Errno::ESRCH => {}

@@ -56,14 +56,13 @@ impl Context {
         if let Some(found) = self.recorded_as(name)? {
             return Ok(Some(found));
         }
-        let domains = self.control()?.domains()?;
-        let recorded = record::recorded();
-        let others: Vec<DomId> = domains
+        // Asking for each domain would take longer the more there are.
+        let there: Vec<DomId> = self
+            .children("/local/domain")?
             .iter()
-            .filter(|info| recorded.binary_search(&info.handle).is_err())
-            .map(|info| info.domain)
+            .filter_map(|child| child.parse().ok())
             .collect();
-        let names = self.names(&others)?;
+        let names = self.names(&record::not_ours(&there))?;
         let found = names.into_iter().find(|(_, known)| known == name);
         Ok(found.map(|(domain, _)| domain))
     }

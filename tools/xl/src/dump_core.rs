@@ -32,8 +32,8 @@ const FOREIGN: u64 = 1 << 63;
 pub(crate) struct DumpCore {
     /// The domain, by name or number
     domain: String,
-    /// The file
-    file: PathBuf,
+    /// The file; in /var/lib/xen/dump if none
+    file: Option<PathBuf>,
 }
 
 impl Run for DumpCore {
@@ -42,7 +42,11 @@ impl Run for DumpCore {
 
     fn run(self, context: &Context) -> Outcome {
         let info = context.find_domain(&self.domain)?;
-        dump(context, info.domain, &self.file)
+        let file = match self.file {
+            Some(file) => file,
+            None => automatic_path(&context.name_of(info.domain)?.unwrap_or_default()),
+        };
+        dump(context, info.domain, &file)
     }
 }
 

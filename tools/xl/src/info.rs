@@ -53,9 +53,9 @@ impl Run for Info {
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
             println!("{name:<23}: {text}");
-        }
-        if self.numa {
-            print_numa(context)?;
+            if self.numa && name == "free_cpus" {
+                print_numa(context)?;
+            }
         }
         Ok(())
     }
@@ -162,6 +162,28 @@ fn numa(context: &Context) -> Result<Value, crate::context::Failure> {
     }))
 }
 
+/// The PCI devices: segment, bus, device and function; in ascending order.
+fn pci_devices() -> Vec<(u16, u8, u8)> {
+    let entries = std::fs::read_dir("/sys/bus/pci/devices");
+    let mut all: Vec<_> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (place, function) = name.split_once('.')?;
+            let mut parts = place.split(':');
+            let segment = u16::from_str_radix(parts.next()?, 16).ok()?;
+            let bus = u8::from_str_radix(parts.next()?, 16).ok()?;
+            let device = u8::from_str_radix(parts.next()?, 16).ok()?;
+            let function: u8 = function.parse().ok()?;
+            Some((segment, bus, device << 3 | function & 7))
+        })
+        .collect();
+    all.sort_unstable();
+    all
+}
+
 fn print_numa(context: &Context) -> Outcome {
     let control = context.control()?;
     println!("cpu_topology           :");
@@ -171,6 +193,14 @@ fn print_numa(context: &Context) -> Outcome {
             "{:>3}:    {:>4}     {:>4}     {:>4}",
             cpu.cpu, cpu.core, cpu.socket, cpu.node
         );
+    }
+    let devices = pci_devices();
+    println!("device topology        :\ndevice           node");
+    for ((segment, bus, function), node) in devices.iter().zip(control.device_nodes(&devices)?) {
+        if let Some(node) = node {
+            let (device, function) = (function >> 3, function & 7);
+            println!("{segment:04x}:{bus:02x}:{device:02x}.{function:x}      {node}");
+        }
     }
     println!("numa_info              :");
     println!("node:    memsize    memfree    distances");

@@ -179,7 +179,7 @@ impl Run for VmList {
         }
         println!("UUID                                  ID    name");
         for (info, name) in &domains {
-            println!("{}  {:<5} {name:<30}", Uuid(info.handle), info.domain);
+            println!("{}  {:<4} {name:<30}", Uuid(info.handle), info.domain);
         }
         Ok(())
     }

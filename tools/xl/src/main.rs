@@ -24,6 +24,7 @@ mod monitor;
 mod nodes;
 mod pause;
 mod pools;
+mod progress;
 mod record;
 mod scheduler;
 mod shutdown;

@@ -13,7 +13,7 @@ use crate::context::{Context, Failure, Outcome, print_json};
 #[derive(Args, Debug)]
 pub(crate) struct Dmesg {
     /// Clear Xen's message buffer
-    #[arg(short)]
+    #[arg(short, long)]
     clear: bool,
 }
 

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use domain_config::{Action, Uuid};
+use domain_config::{Action, DomainConfig, Uuid};
 use serde_json::json;
 use xen_control::{DomId, DomainInfo, ShutdownReason};
 use xenstore::ClientError;
@@ -24,8 +24,11 @@ use crate::{create, destroy, dump_core, identity, nodes};
 const RELEASE: &str = "@releaseDomain";
 /// What the watch is called.
 const TOKEN: &str = "monitor";
-/// A domain that reboots again within this time is not made again, as with Xen's `xl`.
-const SHORTEST_LIFE: Duration = Duration::from_secs(10);
+/// A domain that was made again stays stopped until this time has passed, so that one that always stops at once leaves
+/// the others some time; Xen's `xl` waits as long.
+const SHORTEST_LIFE: Duration = Duration::from_secs(2);
+/// How long after something is told it is looked what it was: the end of a domain is told twice or more often.
+const PATIENCE: Duration = Duration::from_millis(20);
 /// A crash that is not told by xenstored is seen after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
@@ -53,6 +56,8 @@ impl Run for Monitor {
         // Its own session: it outlives the terminal of whoever made the first domain. If it is a leader already,
         // there is nothing to do.
         let _ = rustix::process::setsid();
+        // Who makes the first domain is not done yet.
+        std::thread::sleep(PATIENCE);
         loop {
             if let Err(failure) = watch(context) {
                 log(&format!("{failure}"));
@@ -111,17 +116,19 @@ fn log(text: &str) {
 fn watch(context: &Context) -> Outcome {
     context.store()?.watch(RELEASE, TOKEN)?;
     loop {
-        look(context)?;
-        match context.store()?.next_event(Some(LOOK_AGAIN)) {
+        let patience = look(context)?;
+        match context.store()?.next_event(Some(patience)) {
             Ok(_) | Err(ClientError::Store(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        while context.store()?.pending_event().is_some() {}
+        std::thread::sleep(PATIENCE);
+        while context.store()?.next_event(Some(Duration::ZERO))?.is_some() {}
     }
 }
 
-/// Does what is due for each domain.
-fn look(context: &Context) -> Outcome {
+/// Does what is due for each domain; tells when to look again.
+fn look(context: &Context) -> Result<Duration, Failure> {
+    let mut patience = LOOK_AGAIN;
     let domains = context.control()?.domains()?;
     for info in &domains {
         let Some(reason) = info.shutdown.filter(|_| !info.is_dying) else {
@@ -131,6 +138,14 @@ fn look(context: &Context) -> Outcome {
             continue;
         };
         if record.state != State::Running || record.domain != Some(info.domain) {
+            continue;
+        }
+        let action = action(&record.config, reason);
+        if action.is_some_and(makes_again)
+            && let Some(left) =
+                record::made_again(record.uuid).and_then(|age| SHORTEST_LIFE.checked_sub(age))
+        {
+            patience = patience.min(left);
             continue;
         }
         let name = record.name.clone();
@@ -151,20 +166,33 @@ fn look(context: &Context) -> Outcome {
             log(&format!("what domain {domain} left: {failure}"));
         }
     }
-    Ok(())
+    Ok(patience)
 }
 
-/// Does what the configuration says for a domain that stopped.
-fn follow(context: &Context, info: &DomainInfo, reason: ShutdownReason, record: Record) -> Outcome {
-    let config = &record.config;
-    let action = match reason {
+/// What the configuration says for a domain that stopped, if there is anything to do.
+fn action(config: &DomainConfig, reason: ShutdownReason) -> Option<Action> {
+    Some(match reason {
         ShutdownReason::PowerOff => config.on_poweroff,
         ShutdownReason::Reboot => config.on_reboot,
         ShutdownReason::Crash | ShutdownReason::Other(_) => config.on_crash,
         ShutdownReason::Watchdog => config.on_watchdog,
         ShutdownReason::SoftReset => config.on_soft_reset,
         // Whoever suspended it goes on with it.
-        ShutdownReason::Suspend => return Ok(()),
+        ShutdownReason::Suspend => return None,
+    })
+}
+
+fn makes_again(action: Action) -> bool {
+    matches!(
+        action,
+        Action::Restart | Action::RenameRestart | Action::CoredumpRestart
+    )
+}
+
+/// Does what the configuration says for a domain that stopped.
+fn follow(context: &Context, info: &DomainInfo, reason: ShutdownReason, record: Record) -> Outcome {
+    let Some(action) = action(&record.config, reason) else {
+        return Ok(());
     };
     log(&format!(
         "domain {} ({}) stopped: {reason}; {}",
@@ -205,30 +233,15 @@ fn restart(context: &Context, info: &DomainInfo, record: Record) -> Outcome {
 /// Makes a domain again that was removed.
 fn make_again(context: &Context, record: Record) -> Outcome {
     let began = Instant::now();
-    if is_too_soon(&record.uuid) {
-        return Err(Failure::new(format!(
-            "it stopped within {} s again, and is not made again",
-            SHORTEST_LIFE.as_secs()
-        )));
-    }
+    let uuid = record.uuid;
     let domain = create::create(context, record.config, false)?;
+    record::note_made_again(uuid)?;
     context.control()?.unpause(domain)?;
     log(&format!(
         "made again as domain {domain} in {} ms",
         began.elapsed().as_millis()
     ));
     Ok(())
-}
-
-/// Whether a domain of this UUID was made again just now; notes that it is now.
-fn is_too_soon(uuid: &Uuid) -> bool {
-    let Ok(path) = record::run_file(&format!("again-{uuid}")) else {
-        return false;
-    };
-    let age = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
-    let age = age.ok().and_then(|time| time.elapsed().ok());
-    let _ = std::fs::write(&path, "");
-    age.is_some_and(|age| age < SHORTEST_LIFE)
 }
 
 /// Leaves a stopped domain under another name and UUID.
@@ -253,24 +266,32 @@ fn rename_away(context: &Context, info: &DomainInfo, record: &Record) -> Outcome
     Ok(())
 }
 
-/// Waits until domains have stopped or are gone.
-pub(crate) fn wait_for_end(context: &Context, domains: &[DomId]) -> Outcome {
+/// What a domain is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// It has stopped.
+    Stopped,
+    /// It has stopped for good: it is gone, or stays because its configuration says so.
+    Over,
+    /// It is gone.
+    Gone,
+}
+
+/// Waits for domains.
+pub(crate) fn wait(context: &Context, domains: &[DomId], until: Until) -> Outcome {
     const TOKEN: &str = "wait";
+    let _working = context.working("waiting for domains to stop");
     let control = context.control()?;
     let mut left = domains.to_vec();
     context.store()?.watch(RELEASE, TOKEN)?;
     while !left.is_empty() {
         let mut still = Vec::new();
         for domain in left {
-            let info = control.domain_info(domain)?;
-            // One that stays because of its policy has come to its end as well.
-            let preserved = || {
-                let record = info.and_then(|info| record::of_uuid(Uuid(info.handle)));
-                record.is_none_or(|record| record.config.on_poweroff == Action::Preserve)
-            };
-            let is_over =
-                info.is_none_or(|info| info.is_dying || info.shutdown.is_some() && preserved());
-            if !is_over {
+            let is_there = control
+                .domain_info(domain)?
+                .filter(|info| !info.is_dying)
+                .is_some_and(|info| !is_reached(&info, until));
+            if is_there {
                 still.push(domain);
             }
         }
@@ -282,6 +303,18 @@ pub(crate) fn wait_for_end(context: &Context, domains: &[DomId]) -> Outcome {
     context.store()?.unwatch(RELEASE, TOKEN)?;
     while context.store()?.pending_event().is_some() {}
     Ok(())
+}
+
+fn is_reached(info: &DomainInfo, until: Until) -> bool {
+    let Some(reason) = info.shutdown else {
+        return false;
+    };
+    match until {
+        Until::Stopped => true,
+        Until::Gone => false,
+        Until::Over => record::of_uuid(Uuid(info.handle))
+            .is_none_or(|record| action(&record.config, reason) == Some(Action::Preserve)),
+    }
 }
 
 /// Options of `xl reconcile`.

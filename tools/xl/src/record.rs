@@ -1,14 +1,15 @@
 //! What is written down of each domain: `/run/xenolith/domains/UUID`, found by name through the link
-//! `/run/xenolith/names/NAME`.
+//! `/run/xenolith/names/NAME`. `/run/xenolith/numbers` has a byte for each number: 1 where the domain is one of these.
 //!
 //! A record is there from before the domain is until after it is gone. It says who builds the domain, so that
 //! what a killed builder left is known, and its configuration, by which it is made anew when it reboots. Making the
 //! link is what claims the name: of two that want it, one fails. Records change by renaming, all at once.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, FileExt, symlink};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use domain_config::{DomainConfig, Source, Uuid};
 use xen_control::DomId;
@@ -118,12 +119,15 @@ impl Head {
 
     /// Forgets the domain, and gives up its name.
     pub(crate) fn remove(&self) {
-        let link = link(&self.name);
         let own = format!("../domains/{}", self.uuid);
+        let link = link(&self.name);
         // What fails here is found by `xl reconcile`.
         if fs::read_link(&link).is_ok_and(|target| target.as_os_str() == own.as_str()) {
             let _ = fs::remove_file(link);
         }
+        // One that is ours and not known to be is only looked at more closely.
+        let _ = self.domain.map(|domain| mark_number(domain, false));
+        let _ = fs::remove_file(again(self.uuid));
         let _ = fs::remove_file(path(self.uuid));
     }
 
@@ -216,6 +220,13 @@ impl Record {
         }
     }
 
+    /// Notes the domain's number, now that it has one.
+    pub(crate) fn note_number(&mut self, domain: DomId) -> io::Result<()> {
+        self.domain = Some(domain);
+        self.save()?;
+        mark_number(domain, true)
+    }
+
     /// Gives the domain another name.
     pub(crate) fn rename(&mut self, name: &str) -> io::Result<()> {
         self.claim_name(name)?;
@@ -295,6 +306,32 @@ pub(crate) fn recorded() -> Vec<[u8; 16]> {
     all
 }
 
+/// Notes whether the domain of a number is one of ours.
+fn mark_number(domain: DomId, is_ours: bool) -> io::Result<()> {
+    File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(run_file("numbers")?)?
+        .write_all_at(&[u8::from(is_ours)], domain.into())
+}
+
+/// Those of some domains that are not written down here.
+pub(crate) fn not_ours(domains: &[DomId]) -> Vec<DomId> {
+    // There is none before the first.
+    let marks = fs::read(directory("numbers")).unwrap_or_default();
+    let is_ours = |domain: DomId| {
+        marks
+            .get(usize::from(domain))
+            .is_some_and(|mark| *mark != 0)
+    };
+    domains
+        .iter()
+        .copied()
+        .filter(|domain| !is_ours(*domain))
+        .collect()
+}
+
 /// All records.
 pub(crate) fn all() -> Vec<Record> {
     let entries = fs::read_dir(directory("domains"))
@@ -306,9 +343,34 @@ pub(crate) fn all() -> Vec<Record> {
         .collect()
 }
 
+/// Where it is written down when a domain was made again: by the file's own time.
+fn again(uuid: Uuid) -> PathBuf {
+    directory("again").join(uuid.to_string())
+}
+
+/// Notes that the monitor made a domain again.
+pub(crate) fn note_made_again(uuid: Uuid) -> io::Result<()> {
+    make_directory("again")?;
+    fs::write(again(uuid), "")
+}
+
+/// How long ago the monitor made a domain again, if it did.
+pub(crate) fn made_again(uuid: Uuid) -> Option<Duration> {
+    let modified = fs::metadata(again(uuid)).ok()?.modified().ok()?;
+    // A clock that was set back would keep it waiting.
+    Some(modified.elapsed().unwrap_or(Duration::MAX))
+}
+
 /// Removes links to no record, and records that were never finished. Gives how many.
 pub(crate) fn sweep() -> usize {
     let mut count = 0;
+    let known: Vec<DomId> = all().iter().filter_map(|record| record.domain).collect();
+    let marks = fs::read(directory("numbers")).unwrap_or_default();
+    for (domain, mark) in (0..).zip(marks) {
+        if mark != 0 && !known.contains(&domain) {
+            let _ = mark_number(domain, false);
+        }
+    }
     let entries = |name| {
         fs::read_dir(directory(name))
             .into_iter()

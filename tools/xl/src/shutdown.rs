@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use xen_control::DomId;
 
 use crate::command::Run;
 use crate::context::{Context, Failure, Outcome};
 use crate::list::chosen;
-use crate::monitor;
+use crate::monitor::{self, Until};
 
 /// How long a guest has to acknowledge a request.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,9 +24,9 @@ pub(crate) struct Shutdown {
     /// Shut down all guest domains
     #[arg(short, long, conflicts_with = "domains")]
     all: bool,
-    /// Wait for the domains to be gone
-    #[arg(short, long)]
-    wait: bool,
+    /// Wait for the domains to stop; given twice, to be gone
+    #[arg(short, long, action = ArgAction::Count)]
+    wait: u8,
     /// Fall back to an ACPI power event (of no meaning for paravirtual guests)
     #[arg(short = 'F')]
     fallback: bool,
@@ -57,9 +57,9 @@ pub(crate) struct Reboot {
     /// Reboot all guest domains
     #[arg(short, long, conflicts_with = "domains")]
     all: bool,
-    /// Wait for the domains to be gone
-    #[arg(short, long)]
-    wait: bool,
+    /// Wait for the domains to stop; given twice, to be gone
+    #[arg(short, long, action = ArgAction::Count)]
+    wait: u8,
     /// Fall back to an ACPI power event (of no meaning for paravirtual guests)
     #[arg(short = 'F')]
     fallback: bool,
@@ -84,7 +84,7 @@ impl Run for Reboot {
 fn ask(
     context: &Context,
     words: &[String],
-    wait: bool,
+    wait: u8,
     request: &str,
     doing: &str,
     name: &str,
@@ -108,8 +108,13 @@ fn ask(
             Err(failure) => failures.push(format!("{failure}\n{name} failed (rc=-9)")),
         }
     }
-    if wait {
-        monitor::wait_for_end(context, &asked)?;
+    if wait > 0 {
+        let until = if wait > 1 {
+            Until::Gone
+        } else {
+            Until::Stopped
+        };
+        monitor::wait(context, &asked, until)?;
     }
     if failures.is_empty() {
         Ok(())
@@ -126,6 +131,7 @@ fn ask_one(context: &Context, domain: DomId, request: &str) -> Outcome {
         let info = control.domain_info(domain)?;
         Ok::<bool, Failure>(info.is_none_or(|info| info.is_dying || info.shutdown.is_some()))
     };
+    let _working = context.working(format_args!("waiting for domain {domain} to answer"));
     let mut store = context.store()?;
     store.watch(&path, TOKEN)?;
     store.write(&path, request)?;
