@@ -139,7 +139,7 @@ impl FromStr for Vif {
                     vif.mac = Some(mac.map_err(|error| InvalidVif(format!("`{value}`: {error}")))?);
                 }
                 "bridge" => vif.bridge = owned(),
-                "gatewaydev" => vif.gateway_device = owned(),
+                "gatewaydev" | "netdev" => vif.gateway_device = owned(),
                 "vifname" => vif.name = owned(),
                 "script" => vif.script = owned(),
                 "ip" => vif.ip = owned(),

@@ -239,6 +239,7 @@ impl Device {
 
     /// Takes the device from a running domain.
     pub(crate) fn detach(&self, context: &Context, force: bool) -> Outcome {
+        let _working = context.working(format_args!("{self}: waiting for it to be let go of"));
         let mut requests = Requests::new();
         let backend = self.backend();
         nodes::write(&mut requests, &format!("{backend}/online"), "0");
@@ -259,7 +260,7 @@ impl Device {
                 PATIENCE.as_secs()
             )));
         }
-        super::script::remove(context, self)?;
+        super::let_go(context, self)?;
         self.remove_nodes(context)?;
         self.wait_until_gone(context);
         Ok(())

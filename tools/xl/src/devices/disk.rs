@@ -204,7 +204,7 @@ pub(crate) fn begin(context: &Context, domain: DomId, disk: &Disk) -> Result<Beg
     ];
     device.write(context, &backend, &frontend)?;
     if let Some(script) = &script {
-        let path = format!("{}/own-script", device.record());
+        let path = format!("{}/{}", device.record(), script::NODE);
         context.store()?.write(&path, script)?;
     }
     Ok(Beginning {
@@ -264,10 +264,11 @@ impl Run for BlockAttach {
                 info.domain, disk.device.name
             )));
         }
+        let _working = context.working("waiting for the back end");
         let beginning = begin(context, info.domain, &disk)?;
         let device = beginning.device;
         beginning.finish(context).inspect_err(|_| {
-            let _ = device.remove_nodes(context);
+            let _ = super::let_go(context, &device).and_then(|()| device.remove_nodes(context));
         })?;
         crate::record::change(info.handle, |config| config.disks.push(disk))?;
         Ok(())
@@ -292,7 +293,14 @@ impl Run for BlockList {
             println!("Vdev  BE  handle state evt-ch ring-ref BE-path                       ");
         }
         for word in &self.domains {
-            let info = context.find_domain(word)?;
+            // As with Xen's `xl`, the others are listed all the same.
+            let info = match context.find_domain(word) {
+                Ok(info) => info,
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    continue;
+                }
+            };
             for device in super::of_domain(context, info.domain)? {
                 if device.kind != Kind::Disk {
                     continue;

@@ -2,13 +2,14 @@
 //!
 //! The kernel's back ends serve them. A disk's file becomes a loop device, which the back end opens; from then on it
 //! is in use, and it is let go of when the back end closes it. A network interface is put into its bridge by netlink. If
-//! the configuration names a script, Xen's script does these instead.
+//! the configuration names one of Xen's scripts, that does these instead.
 //!
 //! So nothing is kept here: what a killed command leaves are nodes in xenstore, and removing these ends the rest.
 
 pub(crate) mod backend;
 pub(crate) mod disk;
 mod netlink;
+mod network;
 mod script;
 pub(crate) mod serve;
 pub(crate) mod vif;
@@ -88,7 +89,7 @@ pub(crate) fn detach_all(context: &Context, domain: DomId) -> Outcome {
         return Ok(());
     }
     for device in &devices {
-        script::remove(context, device)?;
+        let_go(context, device)?;
     }
     let mut requests = nodes::Requests::new();
     for device in &devices {
@@ -107,6 +108,15 @@ pub(crate) fn detach_all(context: &Context, domain: DomId) -> Outcome {
     // Until the kernel has let go of files and devices, they cannot be given to the next domain.
     for device in &devices {
         device.wait_until_gone(context);
+    }
+    Ok(())
+}
+
+/// Undoes what was done for a device and does not end with it.
+fn let_go(context: &Context, device: &Device) -> Outcome {
+    script::remove(context, device)?;
+    if device.kind == backend::Kind::Vif {
+        network::disconnect(context, device)?;
     }
     Ok(())
 }

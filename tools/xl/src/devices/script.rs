@@ -7,9 +7,12 @@ use std::process::{Command, Stdio};
 use crate::context::{Context, Failure, Outcome};
 use crate::devices::backend::{Device, Kind};
 
+/// The node of a device's record that names its script.
+pub(super) const NODE: &str = "own-script";
+
 /// Runs a device's script and waits for what it says in xenstore.
 pub(crate) fn add(context: &Context, device: &Device, script: &str) -> Outcome {
-    run(device, script, true)?;
+    run(context, device, script, true)?;
     let status = device.wait_for(context, "hotplug-status", |status| status.is_some())?;
     if status.as_deref() == Some("connected") {
         return Ok(());
@@ -21,18 +24,18 @@ pub(crate) fn add(context: &Context, device: &Device, script: &str) -> Outcome {
 
 /// Runs a device's script for its end, if it had one.
 pub(crate) fn remove(context: &Context, device: &Device) -> Outcome {
-    let path = format!("{}/own-script", device.record());
+    let path = format!("{}/{NODE}", device.record());
     let Some(script) = context.read(&path)? else {
         return Ok(());
     };
-    if let Err(failure) = run(device, &script, false) {
+    if let Err(failure) = run(context, device, &script, false) {
         // What the script leaves is not ours to know; the device goes all the same.
         eprintln!("xl: {failure}");
     }
     Ok(())
 }
 
-fn run(device: &Device, script: &str, adding: bool) -> Outcome {
+fn run(context: &Context, device: &Device, script: &str, adding: bool) -> Outcome {
     let mut command = Command::new(script);
     let backend = device.backend();
     let path = backend
@@ -49,6 +52,9 @@ fn run(device: &Device, script: &str, adding: bool) -> Outcome {
                 .arg(if adding { "online" } else { "offline" })
                 .arg("type_if=vif")
                 .env("vif", name);
+            if let Some(gateway) = device.read(context, "gatewaydev")? {
+                command.env("netdev", gateway);
+            }
         }
     }
     let status = command

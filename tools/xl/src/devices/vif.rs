@@ -1,5 +1,6 @@
 //! Network interfaces, and their commands.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,15 +12,11 @@ use xen_control::DomId;
 use crate::command::Run;
 use crate::context::{Context, Failure, Outcome, print_json};
 use crate::devices::backend::{Device, Kind};
-use crate::devices::netlink::{self, Change};
+use crate::devices::network::{self, Way};
 use crate::devices::{backend, script, script_path};
 
-/// The bridge, if none is told, as with Xen's `xl`.
-const DEFAULT_BRIDGE: &str = "xenbr0";
 /// What libxl says by default; our code does what it would.
 const BRIDGE_SCRIPT: &str = "vif-bridge";
-/// The address of the host's end, as Xen's scripts set it: it is never the lowest, which bridges take as theirs.
-const HOST_END: [u8; 6] = [0xfe, 0xff, 0xff, 0xff, 0xff, 0xff];
 /// How long the kernel may take to make the interface.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -34,23 +31,7 @@ pub(crate) fn check(vif: &Vif) -> Outcome {
             "network interfaces served by other domains cannot be had yet",
         ));
     }
-    if let Some(script) = &vif.script {
-        let path = script_path(script);
-        if Path::new(&path).exists() {
-            return Ok(());
-        }
-        return Err(invalid(format!("there is no script {path}")));
-    }
-    let bridge = vif.bridge.as_deref().unwrap_or(DEFAULT_BRIDGE);
-    if Path::new("/sys/class/net")
-        .join(bridge)
-        .join("bridge")
-        .exists()
-    {
-        Ok(())
-    } else {
-        Err(invalid(format!("there is no bridge {bridge}")))
-    }
+    Way::of(vif)?.check(vif)
 }
 
 /// An interface whose back end was told to begin.
@@ -58,6 +39,9 @@ pub(crate) fn check(vif: &Vif) -> Outcome {
 pub(crate) struct Beginning {
     device: Device,
     vif: Vif,
+    way: Way,
+    /// The guest's address, if it has exactly one.
+    address: Option<Ipv4Addr>,
 }
 
 /// Writes the nodes.
@@ -69,26 +53,31 @@ pub(crate) fn begin(context: &Context, domain: DomId, vif: &Vif) -> Result<Begin
     };
     let mac = vif.mac.map(|mac| mac.to_string()).unwrap_or_default();
     let number = device.number.to_string();
-    let bridge = vif.bridge.as_deref().unwrap_or(DEFAULT_BRIDGE);
+    let way = Way::of(vif)?;
+    let address = way.guest_address(domain, device.number);
     let script = script_path(vif.script.as_deref().unwrap_or(BRIDGE_SCRIPT));
     let rate = vif
         .rate
         .map(|rate| format!("{},{}", rate.bytes, rate.interval_microseconds));
-    let mtu = vif.mtu.map(|mtu| mtu.to_string());
+    let mtu = way.mtu(vif).map(|mtu| mtu.to_string());
+    let ip = address
+        .map(|address| address.to_string())
+        .or_else(|| vif.ip.clone());
     let mut backend = vec![
         ("script", script.as_str()),
         ("mac", &mac),
         ("handle", &number),
         ("type", "vif"),
     ];
-    if vif.script.is_none() || vif.bridge.is_some() {
-        backend.push(("bridge", bridge));
+    match (&way, &vif.bridge) {
+        (Way::Bridge(bridge), _) | (_, Some(bridge)) => backend.push(("bridge", bridge)),
+        _ => {}
     }
     let optional = |name: &'static str, value: &Option<String>| {
         value.as_ref().map(|value| (name, value.clone()))
     };
     let more: Vec<(&str, String)> = [
-        optional("ip", &vif.ip),
+        optional("ip", &ip),
         optional("vifname", &vif.name),
         optional("gatewaydev", &vif.gateway_device),
         optional("rate", &rate),
@@ -103,20 +92,32 @@ pub(crate) fn begin(context: &Context, domain: DomId, vif: &Vif) -> Result<Begin
         frontend.push(("mtu", mtu));
     }
     device.write(context, &backend, &frontend)?;
-    if vif.script.is_some() {
-        let path = format!("{}/own-script", device.record());
-        context.store()?.write(&path, &script)?;
+    let kept = match (&way, address) {
+        (Way::Script(path), _) => Some((script::NODE, path.clone())),
+        (Way::Nat(_), Some(address)) => Some((network::NODE, address.to_string())),
+        _ => None,
+    };
+    if let Some((name, value)) = kept {
+        let path = format!("{}/{name}", device.record());
+        context.store()?.write(&path, &value)?;
     }
     Ok(Beginning {
         device,
         vif: vif.clone(),
+        way,
+        address,
     })
 }
 
 impl Beginning {
     /// Connects the host's end.
     pub(crate) fn finish(self, context: &Context) -> Outcome {
-        let Self { device, vif } = self;
+        let Self {
+            device,
+            vif,
+            way,
+            address,
+        } = self;
         device.wait_until_ready(context, "xen-netback")?;
         let interface = format!("vif{}.{}", device.domain, device.number);
         let deadline = Instant::now() + PATIENCE;
@@ -128,17 +129,10 @@ impl Beginning {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-        if let Some(script) = &vif.script {
-            return script::add(context, &device, &script_path(script));
+        if let Way::Script(script) = &way {
+            return script::add(context, &device, script);
         }
-        let change = Change {
-            address: Some(HOST_END),
-            name: vif.name.as_deref(),
-            mtu: vif.mtu,
-            bridge: Some(vif.bridge.as_deref().unwrap_or(DEFAULT_BRIDGE)),
-            up: true,
-        };
-        netlink::change(&interface, &change).map_err(|error| {
+        way.connect(&vif, &interface, address).map_err(|error| {
             invalid(format!(
                 "{device}: {interface} cannot be connected: {error}"
             ))
@@ -180,11 +174,12 @@ impl Run for NetworkAttach {
         if vif.mac.is_none() {
             vif.mac = Some(crate::create::random_mac()?);
         }
+        let _working = context.working("waiting for the back end");
         let beginning = begin(context, info.domain, &vif)?;
         let device = beginning.device;
         beginning.finish(context).inspect_err(|_| {
             // It is told that attaching failed; what cannot be removed is found by `xl reconcile`.
-            let _ = device.remove_nodes(context);
+            let _ = super::let_go(context, &device).and_then(|()| device.remove_nodes(context));
         })?;
         crate::record::change(info.handle, |config| config.vifs.push(vif))?;
         Ok(())
@@ -211,7 +206,14 @@ impl Run for NetworkList {
             );
         }
         for word in &self.domains {
-            let info = context.find_domain(word)?;
+            // As with Xen's `xl`, the others are listed all the same.
+            let info = match context.find_domain(word) {
+                Ok(info) => info,
+                Err(failure) => {
+                    eprintln!("{failure}");
+                    continue;
+                }
+            };
             for device in super::of_domain(context, info.domain)? {
                 if device.kind != Kind::Vif {
                     continue;
