@@ -108,6 +108,13 @@ else
     fail "the guest does not answer: $(xl list; tail -n 20 /var/log/xen/*.log)"
 fi
 
+# One that always stops at once is made again every time.
+printf 'name="again"\nmemory=16\nkernel="/guest/hello"\non_poweroff="restart"\n' > /root/again.cfg
+check 'create of one that stops' xl create /root/again.cfg
+wait_for 60 sh -c '[ "$(grep -c "(again) stopped" /var/log/xen/xl-monitor.log)" -ge 3 ]' || fail "it is not made again: $(xl list; tail -n 5 /var/log/xen/xl-monitor.log)"
+# It may be about to be made again.
+wait_for 10 sh -c 'xl destroy again; sleep 3; ! xl domid again' || fail "it is still made again: $(xl list)"
+
 # Killed at any time, a command leaves nothing that cannot be cleaned up.
 for pause in 0.05 0.1 0.2 0.3 0.4 0.6; do
     xl create -p /root/web.cfg > /dev/null 2>&1 &
