@@ -62,7 +62,7 @@ done
 /usr/local/bin/xl completions bash | bash -n || fail "completions"
 /usr/local/bin/xl manual-pages /tmp/pages && [ -s /tmp/pages/xl-create.1 ] || fail "manual pages: $(ls /tmp/pages | head -n 5)"
 # The live view, for as long as somebody looks.
-timeout 3 script -qc '/usr/local/bin/xl top' /dev/null > /tmp/ours < /dev/null
+timeout 3 script -qc '/usr/local/bin/xl top' /dev/null > /tmp/ours 2>&1 < /dev/null
 grep -q tiny /tmp/ours || fail "xl top: $(head -c 500 /tmp/ours)"
 /usr/sbin/xl destroy tiny
 echo "$compared commands compared"
