@@ -1,35 +1,7 @@
 /* A plugin of QEMU's TCG for `cargo xtask profile`: how often each instruction of the hypervisor's image is executed, and how many
    instructions of the guests' kernels and programs are. Argument: out=FILE. A line for each: "OFFSET COUNT" in hexadecimal and
-   decimal, then "kernel COUNT" and "user COUNT".
-
-   QEMU's header is in none of Debian's packages: what is used of the interface (version 4) is declared here. */
-#include <inttypes.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef uint64_t qemu_plugin_id_t;
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_plugin_scoreboard;
-typedef struct {
-    struct qemu_plugin_scoreboard *score;
-    size_t offset;
-} qemu_plugin_u64;
-enum qemu_plugin_op { QEMU_PLUGIN_INLINE_ADD_U64, QEMU_PLUGIN_INLINE_STORE_U64 };
-
-struct qemu_plugin_scoreboard *qemu_plugin_scoreboard_new(size_t);
-uint64_t qemu_plugin_u64_sum(qemu_plugin_u64);
-uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *);
-size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
-struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
-void qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(struct qemu_plugin_insn *, enum qemu_plugin_op, qemu_plugin_u64,
-                                                         uint64_t);
-void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);
-
-__attribute__((visibility("default"))) int qemu_plugin_version = 4;
+   decimal, then "kernel COUNT" and "user COUNT". */
+#include "qemu_plugin.h"
 
 /* Where the image is linked (image/link.ld), and more than its code is long. */
 #define BASE 0xffff82d040000000ULL

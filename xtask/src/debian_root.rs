@@ -30,6 +30,12 @@ const PACKAGES: &[&str] = &[
     "lvm2",
     "nftables",
     "net-tools",
+    // What `cargo xtask bench loads` runs.
+    "tcc",
+    "xz-utils",
+    "sqlite3",
+    "fio",
+    "iperf3",
 ];
 
 /// A writable image for one run, on top of the cached one; `name` is its own in this run.

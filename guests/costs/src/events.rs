@@ -4,7 +4,7 @@ use guest_runtime::event_channels::{alloc_unbound, bind_interdomain, poll, send}
 use guest_runtime::xen_abi::domid::DOMID_SELF;
 use guest_runtime::{check, println, shared};
 
-use crate::{BATCHES, TIMES, figure, ticks};
+use crate::{BATCHES, TIMES, figure, grants, ticks};
 
 /// Ports among which the other domain's is looked for.
 const PORTS: u32 = 64;
@@ -21,6 +21,7 @@ fn receive(port: u32) {
 pub(crate) fn follow(peer: u16) {
     let port = alloc_unbound(peer).unwrap_or(0);
     check!(port != 0);
+    grants::offer(peer);
     println!("waiting for domain {peer}");
     // The other side asks once for each measurement, and once to say that it is there.
     for _ in 0..BATCHES * TIMES + 1 {
@@ -49,6 +50,8 @@ pub(crate) fn lead(peer: u16) {
     };
     // Binding may have made it pending.
     shared::take_pending(port);
+    // The other side waits for the first event; its page is there.
+    let [map_unmap, copy] = grants::measure(peer);
     let exchange = || {
         check!(send(port) == 0);
         receive(port);
@@ -58,6 +61,8 @@ pub(crate) fn lead(peer: u16) {
     // What is printed would wake domain 0, and be measured.
     figure("event", alone);
     figure("exchange", both);
+    figure("peer_map_unmap", map_unmap);
+    figure("peer_copy", copy);
     figure("switch", (both / 2).saturating_sub(alone));
     // The console's reader gets its time.
     poll(&mut [], shared::now() + SECOND);

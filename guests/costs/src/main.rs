@@ -13,6 +13,7 @@
 
 mod events;
 mod flushes;
+mod grants;
 mod operations;
 
 use guest_runtime::xen_abi::start_info::StartInfo;

@@ -1,28 +1,22 @@
 //! Calls of a single domain to the hypervisor, one kind after the other.
 
 use guest_runtime::event_channels::{alloc_unbound, bind_interdomain, poll, send, set_timer};
-use guest_runtime::grants::{grant_table, setup_table};
 use guest_runtime::hypercalls::call;
 use guest_runtime::memory::{
-    PAGE, Page, address_of, entry_of, index_at, mmu_update, mmu_updates, mmuext, pte,
-    update_va_mapping,
+    Page, address_of, entry_of, index_at, mmu_update, mmu_updates, mmuext, pte, update_va_mapping,
 };
-use guest_runtime::xen_abi::DomId;
 use guest_runtime::xen_abi::domid::DOMID_SELF;
-use guest_runtime::xen_abi::grant_table as op;
 use guest_runtime::xen_abi::hypercall as number;
 use guest_runtime::xen_abi::mmu::{MMUEXT_PIN_L4_TABLE, MMUEXT_UNPIN_TABLE, MmuUpdate};
 use guest_runtime::xen_abi::multicall::MulticallEntry;
 use guest_runtime::{check, check_eq, shared};
 
-use crate::{figure, ticks};
+use crate::{figure, grants, ticks};
 
 /// `XENVER_version`: there is hardly less that a call can do.
 const VERSION: u64 = 0;
 /// Entries of a multicall, updates of a list.
 const SEVERAL: usize = 16;
-/// A grant after those that are reserved.
-const GRANT: u64 = 8;
 /// Tables of the lowest level, and entries in each, as a small process has them.
 const TABLES: u64 = 5;
 const ENTRIES: u64 = 64;
@@ -119,62 +113,10 @@ fn updates() {
 }
 
 fn grants() {
-    let (status, frames) = setup_table(DOMID_SELF, 1);
-    check_eq!(status, 0);
-    let table = Page::take();
-    check_eq!(
-        update_va_mapping(table.address, frames[0] * PAGE | pte::PAGE_RW),
-        0
-    );
-    let (source, target, window) = (Page::take(), Page::take(), Page::take());
-    let access = u64::from(op::GTF_PERMIT_ACCESS);
-    table.set(GRANT, source.mfn() << 32 | access);
-    check_eq!(window.unmap(), 0);
-    figure(
-        "grant_map_unmap",
-        ticks(|| {
-            let mut map = op::MapGrantRef {
-                host_addr: window.address,
-                flags: op::GNTMAP_HOST_MAP,
-                reference: GRANT as u32,
-                dom: 0,
-                status: 1,
-                handle: 0,
-                dev_bus_addr: 0,
-            };
-            check!(grant_table(op::MAP_GRANT_REF, &mut map) == 0 && map.status == 0);
-            let mut unmap = op::UnmapGrantRef {
-                host_addr: window.address,
-                dev_bus_addr: 0,
-                handle: map.handle,
-                status: 1,
-                _hole0: [0; 2],
-            };
-            check!(grant_table(op::UNMAP_GRANT_REF, &mut unmap) == 0 && unmap.status == 0);
-        }),
-    );
-    source.set(511, 0x5a5a);
-    let place = |word: u64, domid: DomId| op::CopyPtr {
-        u: op::CopyPtrUnion { words: [word] },
-        domid,
-        offset: 0,
-        _hole0: [0; 4],
-    };
-    figure(
-        "grant_copy",
-        ticks(|| {
-            let mut copy = op::Copy {
-                source: place(GRANT, 0),
-                dest: place(target.mfn(), DOMID_SELF),
-                len: PAGE as u16,
-                flags: op::GNTCOPY_SOURCE_GREF as u16,
-                status: 1,
-                _hole0: [0; 2],
-            };
-            check!(grant_table(op::COPY, &mut copy) == 0 && copy.status == 0);
-        }),
-    );
-    check_eq!(target.get(511), 0x5a5a);
+    grants::offer(0);
+    let [map, copy] = grants::measure(0);
+    figure("grant_map_unmap", map);
+    figure("grant_copy", copy);
 }
 
 /// The tables of a small process: one of each upper level, and some of the lowest.

@@ -96,6 +96,8 @@ fn rows(cpus: u32) -> Vec<(String, String)> {
         ("mmu_update_16", "  of 16 entries"),
         ("grant_map_unmap", "grant of a page: map, unmap"),
         ("grant_copy", "  copy of 4 KiB"),
+        ("peer_map_unmap", "  of another domain's: map, unmap"),
+        ("peer_copy", "  of another domain's: copy of 4 KiB"),
         (
             "pin_unpin",
             "page tables pinned and unpinned: 8, 320 entries",

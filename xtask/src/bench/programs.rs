@@ -59,7 +59,7 @@ impl Options {
     }
 }
 
-const CANDIDATES: [&str; 3] = ["none", "debian-xen", "xenolith"];
+pub(super) const CANDIDATES: [&str; 3] = ["none", "debian-xen", "xenolith"];
 
 /// (figure, what it is)
 const FIGURES: &[(&str, &str)] = &[
@@ -161,7 +161,7 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
     Ok((vec![table], 0))
 }
 
-fn title(candidate: &str) -> String {
+pub(super) fn title(candidate: &str) -> String {
     match candidate {
         "none" => "bare machine".to_owned(),
         "debian-xen" => "Debian's Xen".to_owned(),
@@ -172,7 +172,7 @@ fn title(candidate: &str) -> String {
 
 /// The first column's median, and for each other that times the median of its ratios to the first's run beside it: what
 /// slows a pair of runs down does not count.
-fn paired(series: &[Vec<f64>]) -> Vec<Option<f64>> {
+pub(super) fn paired(series: &[Vec<f64>]) -> Vec<Option<f64>> {
     let Some((first, others)) = series.split_first() else {
         return Vec::new();
     };
@@ -266,37 +266,24 @@ pub(crate) fn with(measurement: &str, batches: u32, qemu_arguments: &str) -> Res
     measure(&options, "xenolith", batches, qemu_arguments)
 }
 
-/// What Xenolith's programs cost, compared with the budgets: a table, and the exit status.
-pub(crate) fn quick() -> Result<(String, i32)> {
-    let figures = measure(
-        &Options {
-            is_short: true,
-            ..Options::default()
-        },
-        "xenolith",
-        5,
-        "",
-    )?;
-    let (text, kept) = budgets::compare(&budgets::read()?, &figures)?;
-    Ok((text, i32::from(!kept)))
+/// A short run on Xenolith.
+pub(crate) fn quick() -> Result<Figures> {
+    let options = Options {
+        is_short: true,
+        ..Options::default()
+    };
+    measure(&options, "xenolith", 5, "")
+}
+
+/// The figures of a run.
+#[cfg(test)]
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    FIGURES.iter().map(|&(name, _)| name)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FIGURES, figures, paired};
-    use crate::bench::budgets;
-
-    #[test]
-    fn each_figure_has_a_budget() {
-        let budgets = budgets::read().unwrap();
-        for (name, _) in FIGURES {
-            assert!(
-                budgets.iter().any(|budget| budget.figure == *name),
-                "{name}"
-            );
-        }
-        assert_eq!(budgets.len(), FIGURES.len());
-    }
+    use super::{figures, paired};
 
     #[test]
     fn reads_figures() {

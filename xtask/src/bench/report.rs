@@ -41,7 +41,7 @@ impl Table {
         row.values.get(column).copied().flatten()
     }
 
-    /// As text, with each further column's ratio to the first where there are several.
+    /// As text, with each further column's ratio to the first that has a value.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         let width = self
@@ -62,7 +62,7 @@ impl Table {
         let _ = writeln!(text, "{}", if has_goal { "        goal" } else { "" });
         for row in &self.rows {
             let _ = write!(text, "{:<width$}", row.about);
-            let first = row.values.first().copied().flatten();
+            let first = row.values.iter().flatten().next().copied();
             for (number, value) in row.values.iter().enumerate() {
                 let shown = value.map_or("-".to_owned(), number_text);
                 let _ = write!(text, " {shown:>14}");

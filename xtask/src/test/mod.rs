@@ -109,7 +109,7 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     cases.extend(guests::cases(options.full, options.hypervisor.as_deref())?);
     cases.extend(harness::cases());
     cases.extend(iso::cases());
-    cases.push(budgets());
+    cases.extend(budgets());
     cases.extend(system::cases(options.full, options.hypervisor.as_deref())?);
     cases.retain(|case| selected(&format!("{}/{}", case.group, case.name)));
     if options.list {
@@ -140,21 +140,21 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
     Ok(i32::from(count.failed > 0 || count.passed == 0))
 }
 
-/// What programs cost in domain 0 is within bench/budgets.toml.
-fn budgets() -> Case {
-    Case {
+/// What programs cost is within bench/budgets.toml.
+fn budgets() -> impl Iterator<Item = Case> {
+    crate::bench::QUICK.iter().map(|part| Case {
         group: "bench",
-        name: "programs".to_owned(),
+        name: part.0.to_owned(),
         command: "cargo xtask bench --quick".to_owned(),
         run: Box::new(|| {
-            let (report, status) = crate::bench::quick()?;
+            let (report, status) = crate::bench::quick(part)?;
             Ok(if status == 0 {
                 Verdict::Passed(String::new(), report)
             } else {
                 Verdict::Failed(report)
             })
         }),
-    }
+    })
 }
 
 fn run_all(cases: Vec<Case>, options: &Options) -> Count {
