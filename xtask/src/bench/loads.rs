@@ -140,17 +140,17 @@ const LONG: [&str; 6] = [
     "FILES=32",
     "ROWS=5000",
     "TRANSACTIONS=100",
-    "SEQUENTIAL='1024 9216'",
-    "RANDOM_ACCESS='128 2176'",
-    "STREAM='2048 18432'",
+    "SEQUENTIAL='8192 73728'",
+    "RANDOM_ACCESS='512 4608'",
+    "STREAM='4096 69632'",
 ];
 const SHORT: [&str; 6] = [
     "FILES=4",
     "ROWS=1000",
     "TRANSACTIONS=20",
-    "SEQUENTIAL='512 2560'",
-    "RANDOM_ACCESS='64 320'",
-    "STREAM='1024 3072'",
+    "SEQUENTIAL='1024 9216'",
+    "RANDOM_ACCESS='64 576'",
+    "STREAM='2048 10240'",
 ];
 
 /// Measures.
