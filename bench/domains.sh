@@ -22,14 +22,4 @@ timed create_debian_first $XL create -p /guest/guest.cfg > /tmp/out; grep FIGURE
 quietly $XL destroy guest
 timed create_debian_second $XL create -p /guest/guest.cfg > /tmp/out; grep FIGURE /tmp/out
 timed destroy_debian $XL destroy guest > /tmp/out; grep FIGURE /tmp/out
-if [ "$MANY" -gt 0 ]; then
-    number=1
-    while [ $number -lt $MANY ]; do
-        guest "m$number" 4
-        quietly $XL create -p /tmp/m$number.cfg
-        number=$((number + 1))
-    done
-    timed create_16_of_many $XL create -p /tmp/g1.cfg > /tmp/out; grep FIGURE /tmp/out
-    timed destroy_16_of_many $XL destroy g1 > /tmp/out; grep FIGURE /tmp/out
-fi
 sed "/^Parsing config from/d" /tmp/errors

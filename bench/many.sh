@@ -9,11 +9,10 @@ measured() { /bench/measured "$@" || status=1; }
 quietly() { "$@" > /tmp/out 2>&1 || failed "$*"; }
 guest() { printf "name='%s'\nmemory=%s\nkernel='%s'\nextra='%s'\n" "$1" "$2" "$3" "$4" > "/tmp/$1.cfg"; }
 free() { $XL info | sed -n 's/^free_memory *: *//p'; }
-IDLE=/guests/guest_costs
 SECONDS_IDLE=10
 
 # While domain 0 waits for its disk nothing is executed but what else there is to do: what is needed is read before.
-cat "$XL" /usr/local/bin/xen* /usr/sbin/*xenstored /usr/lib/xen*/bin/* /guest/* $IDLE > /dev/null 2>&1
+cat "$XL" /usr/local/bin/xen* /usr/sbin/*xenstored /usr/lib/xen*/bin/* /guest/* > /dev/null 2>&1
 echo "VALUE total $($XL info | sed -n 's/^total_memory *: *//p')"
 echo "VALUE free_0 $(free)"
 sleep 5
@@ -26,10 +25,10 @@ there=0
 for count in $COUNTS; do
     while [ $there -lt $count ]; do
         there=$((there + 1))
-        guest "idle$there" 4 $IDLE peer=0
+        guest "idle$there" 4 /guest/hello wait=1
         quietly $XL create "/tmp/idle$there.cfg"
-        # Domains' memory is cleaned and their consoles are read.
     done
+    # Consoles are read, and what was freed is cleaned.
     sleep 5
     echo "VALUE free_$count $(free)"
     measured "create_$count" $XL create -p /tmp/small.cfg

@@ -57,6 +57,7 @@ __attribute__((visibility("default"))) int qemu_plugin_install(qemu_plugin_id_t 
         perror(argv[0] + 4);
         return -1;
     }
+    setvbuf(output, NULL, _IOLBF, 0);
     score = qemu_plugin_scoreboard_new(PLACES * sizeof(uint64_t));
     qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
     qemu_plugin_register_atexit_cb(id, at_exit, NULL);

@@ -1,5 +1,5 @@
 //! Says hello: start info, version, hypercalls by `syscall` and through the hypercall page. With `crash=1` on its command
-//! line it crashes instead: there are no handlers for traps.
+//! line it crashes instead: there are no handlers for traps. With `wait=1` it stays there and does nothing.
 
 #![no_std]
 #![no_main]
@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use guest_runtime::xen_abi::{hypercall as number, start_info::StartInfo, version};
-use guest_runtime::{check, check_eq, guest, hypercalls, println};
+use guest_runtime::{check, check_eq, event_channels, guest, hypercalls, println};
 
 guest!(main);
 
@@ -38,4 +38,7 @@ fn main(info: &'static StartInfo) {
     println!("version {}.{}", inline >> 16, inline & 0xffff);
     check_eq!(inline, by_page);
     check!(inline >= (4 << 16 | 17));
+    while guest_runtime::option(info, "wait=") == Some(1) {
+        check_eq!(event_channels::poll(&mut [], 0), 0);
+    }
 }

@@ -21,7 +21,6 @@ use crate::workspace::{self, RunDirectory};
 impl Default for Options {
     fn default() -> Options {
         Options {
-            many: 0,
             only: None,
             daemons: "ours".to_owned(),
         }
@@ -31,9 +30,6 @@ impl Default for Options {
 /// The options of `cargo xtask bench domains`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// Also make this many domains, and measure the next one
-    #[arg(long, default_value_t = 0)]
-    many: u32,
     /// Only this one: xenolith, debian-xen, or mixed (our xl on Debian's Xen)
     #[arg(long)]
     only: Option<String>,
@@ -71,12 +67,6 @@ const FIGURES: &[(&str, &str, Option<u64>)] = &[
         Some(150),
     ),
     ("destroy_debian", "destroy of it", None),
-    (
-        "create_16_of_many",
-        "create -p of 16 MiB beside many",
-        Some(12),
-    ),
-    ("destroy_16_of_many", "destroy of it", Some(6)),
 ];
 
 /// Runs the bench.
@@ -126,7 +116,7 @@ fn measure(
             .arg(workspace::root().join("bench/operation_timer.c")),
     )?;
     let settings = directory.join("bench-settings");
-    fs::write(&settings, format!("XL={command}\nMANY={}\n", options.many))?;
+    fs::write(&settings, format!("XL={command}\n"))?;
     let daemons = if command.starts_with("/usr/local") {
         options.daemons.as_str()
     } else {

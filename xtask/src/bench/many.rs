@@ -139,7 +139,7 @@ fn measure(options: &Options, candidate: &str) -> Result<Figures> {
     let is_debian = candidate == "debian-xen";
     let mut words: Vec<String> = format!(
         "--cpu {CPU_WITH_GUESTS} --net none --rootfs debian --memory 3072 --dom0-memory {DOM0_MEMORY} --timeout 14400 \
-         --guest --guests --kernel-args CONSOLE_ARGUMENTS=--log=guest --daemons {}",
+         --guest --kernel-args CONSOLE_ARGUMENTS=--log=guest --daemons {}",
         if is_debian { "debian" } else { "ours" }
     )
     .split_whitespace()

@@ -115,7 +115,6 @@ pub(super) fn run(mut words: Vec<String>, settings: &str, clock: Clock) -> Resul
     };
     let samples = samples(&text, marks.as_deref())?;
     ensure!(!samples.is_empty(), "nothing was measured:\n{text}");
-    if std::env::var_os("RAW").is_some() { for s in &samples { eprintln!("{s:?}"); } }
     Ok(Figures {
         all: for_one(&samples),
         values: values(&text)?,

@@ -96,7 +96,11 @@ pub(crate) fn command(options: &Options) -> Result<i32> {
 }
 
 /// What is compared with budgets: `(name, how it is measured, whether a figure is of it)`.
-type Quick = (&'static str, fn() -> Result<programs::Figures>, fn(&str) -> bool);
+type Quick = (
+    &'static str,
+    fn() -> Result<programs::Figures>,
+    fn(&str) -> bool,
+);
 
 /// The parts of `--quick`, each a machine of its own.
 pub(crate) const QUICK: &[Quick] = &[
@@ -175,7 +179,10 @@ mod tests {
         let budgets = budgets::read().unwrap();
         let names: Vec<&str> = programs::names().chain(loads::names()).collect();
         for name in &names {
-            assert!(budgets.iter().any(|budget| budget.figure == *name), "{name}");
+            assert!(
+                budgets.iter().any(|budget| budget.figure == *name),
+                "{name}"
+            );
         }
         assert_eq!(budgets.len(), names.len());
     }

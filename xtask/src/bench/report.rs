@@ -152,7 +152,20 @@ pub(crate) fn number_text(value: f64) -> String {
 }
 
 /// The order of the tables on the page; others follow.
-const ORDER: &[&str] = &["boot", "programs", "programs-wall"];
+const ORDER: &[&str] = &[
+    "boot",
+    "programs",
+    "programs-wall",
+    "loads",
+    "loads-part",
+    "loads-wall",
+    "devices",
+    "devices-part",
+    "devices-wall",
+    "processors",
+    "domains",
+    "many",
+];
 
 /// Writes `target/bench/index.html` with all tables measured so far, by this run or an earlier one.
 pub(crate) fn page() -> Result<PathBuf> {
