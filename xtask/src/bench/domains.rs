@@ -1,22 +1,16 @@
 //! `cargo xtask bench domains`: instructions for making, listing and ending domains, with our `xl` on Xenolith and
 //! with Debian's on Debian's Xen, side by side.
 //!
-//! Both run in the same Debian userland on the same machine with QEMU's icount, where a nanosecond of the guest's clock
-//! is an instruction. What runs besides the command counts as well: the store's and the console's daemon.
+//! Both run in the same Debian userland on the same machine with QEMU's icount. What runs besides the command counts as well: the
+//! store's and the console's daemon. What all wait for does not.
 
-use std::collections::HashMap;
-use std::fs;
-use std::process::Command;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
-use super::Measured;
+use super::marks::{self, Clock, Figures};
 use super::report::{Row, Table};
-use crate::command::run_quietly;
-use crate::dom0;
-use crate::test::dom0_options;
-use crate::workspace::{self, RunDirectory};
+use super::{CPU, Measured};
+use crate::workspace;
 
 impl Default for Options {
     fn default() -> Options {
@@ -86,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
             about: about.to_owned(),
             values: results
                 .iter()
-                .map(|(_, figures)| figures.get(figure).map(|count| *count as f64 / 1e6))
+                .map(|(_, figures)| figures.of(figure).map(|count| count / 1e6))
                 .collect(),
             goal: most.map(|most| most as f64),
         })
@@ -102,70 +96,25 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
     Ok((vec![table], 0))
 }
 
-fn measure(
-    options: &Options,
-    hypervisor: Option<&str>,
-    command: &str,
-) -> Result<HashMap<String, u64>> {
-    let directory = RunDirectory::new()?;
-    let timer = directory.join("operation_timer");
-    run_quietly(
-        Command::new("cc")
-            .args(["-O2", "-static", "-o"])
-            .arg(&timer)
-            .arg(workspace::root().join("bench/operation_timer.c")),
-    )?;
-    let settings = directory.join("bench-settings");
-    fs::write(&settings, format!("XL={command}\n"))?;
+fn measure(options: &Options, hypervisor: Option<&str>, command: &str) -> Result<Figures> {
     let daemons = if command.starts_with("/usr/local") {
         options.daemons.as_str()
     } else {
         "debian"
     };
-    let mut words: Vec<String> = [
-        "--rootfs",
-        "debian",
-        "--guest",
-        "--icount",
-        "--cpu",
-        "EPYC,-svm,-monitor",
-        "--memory",
-        "3072",
-        "--dom0-memory",
-        "1024",
-        "--timeout",
-        "3600",
-        "--daemons",
-        daemons,
-    ]
-    .iter()
-    .map(ToString::to_string)
+    let mut words: Vec<String> = format!(
+        "--rootfs debian --guest --cpu {CPU} --memory 3072 --dom0-memory 1024 --timeout 3600 --daemons {daemons}"
+    )
+    .split_whitespace()
+    .map(str::to_owned)
     .collect();
     if let Some(hypervisor) = hypervisor {
         words.extend(["--hypervisor".to_owned(), hypervisor.to_owned()]);
     }
-    for (source, target) in [
-        (timer.display().to_string(), "/root/operation_timer"),
-        (settings.display().to_string(), "/root/bench-settings"),
-    ] {
-        words.extend(["--file".to_owned(), format!("{source}:{target}")]);
-    }
     let script = workspace::root().join("bench/domains.sh");
     words.extend(["--script".to_owned(), script.display().to_string()]);
-    let outcome = dom0::run_script(&dom0_options(&words)?, &directory, false)?;
-    let text = String::from_utf8_lossy(&outcome.script_output);
-    if dom0::exit_status(&outcome) != 0 {
-        bail!("{text}\n{}", outcome.console_tail(30));
-    }
-    let mut figures = HashMap::new();
-    for line in text.lines() {
-        let mut parts = line.strip_prefix("FIGURE ").unwrap_or_default().split(' ');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(name), Some(count), Some("0")) => {
-                figures.insert(name.to_owned(), count.parse()?);
-            }
-            _ => eprintln!("  {line}"),
-        }
-    }
-    Ok(figures)
+    let clock = Clock::Executed {
+        icount: "shift=0,sleep=off",
+    };
+    marks::run(words, &format!("XL={command}\n"), clock)
 }
