@@ -220,7 +220,7 @@ global_asm!(
     "mov rdi, [rsp + {syscall_handler}]",
     "test rdi, rdi",
     "jz save_rest",
-    "cmp byte ptr [rsi + {info_mask}], 0",
+    "cmp word ptr [rsi + {info_pending}], 0",
     "jne save_rest",
     "mov rdx, [rsp + {kernel_root}]",
     "mov rax, [rsp + {clock}]",
@@ -353,7 +353,7 @@ global_asm!(
     "mov rdi, [rsp + {fault_handler}]",
     "test rdi, rdi",
     "jz save_rest",
-    "cmp byte ptr [rsi + {info_mask}], 0",
+    "cmp word ptr [rsi + {info_pending}], 0",
     "jne save_rest",
     // The hypervisor's range is all of one value of the upper 21 bits.
     "mov rcx, cr2",
@@ -372,29 +372,29 @@ global_asm!(
     "mov rax, [rsp + {rcx}]",
     stac_site!(),
     "2: mov [rdx - 64], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "2: mov [rdx - 56], r11",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "mov eax, [rsp + {error_code}]",
     "or eax, {user_fault}",
     "2: mov [rdx - 48], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "mov rax, [rsp + {rip}]",
     "2: mov [rdx - 40], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "movzx eax, word ptr [rsp + {cs}]",
     "2: mov [rdx - 32], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "mov rax, [rsp + {rflags}]",
     "or rax, [rsp + {iopl}]",
     "2: mov [rdx - 24], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "mov rax, [rsp + {rsp}]",
     "2: mov [rdx - 16], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     "movzx eax, word ptr [rsp + {ss}]",
     "2: mov [rdx - 8], rax",
-    fixup_entry!("2b", "cross_undo"),
+    fixup_entry!("2b", "cross_undo_fault"),
     clac_site!(),
     "mov [rsi + {info_fault_address}], rcx",
     "sub rdx, 64",
@@ -402,6 +402,10 @@ global_asm!(
     "mov rcx, rdi",
     "mov r11, [rsp + {rflags}]",
     "jmp enter_handler",
+    // CR2 is of the fault on the kernel's stack now; the run loop looks for the program's there.
+    "cross_undo_fault:",
+    "mov cr2, rcx",
+    "jmp cross_undo",
     kernel = const KERNEL,
     program = const PROGRAM,
     mode = const armed(offset_of!(Armed, mode)),
@@ -443,6 +447,11 @@ global_asm!(
     hypervisor_shift = const HYPERVISOR_SHIFT,
     hypervisor_part = const guest::HYPERVISOR_START as i64 >> HYPERVISOR_SHIFT,
     user_fault = const x86_defs::paging::PageFaultCode::USER.bits(),
+);
+
+// Both are looked at as one word.
+const _: () = assert!(
+    offset_of!(VcpuInfo, evtchn_upcall_mask) == offset_of!(VcpuInfo, evtchn_upcall_pending) + 1
 );
 
 /// log2 of the size of the hypervisor's range.
