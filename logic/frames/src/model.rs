@@ -45,8 +45,13 @@ struct Machine<'t> {
 
 impl Machine<'_> {
     fn flush(&self, vcpu: usize) {
+        self.flushed(vcpu, self.table.clock().tick());
+    }
+
+    /// The vCPU has flushed, at a time of the clock.
+    fn flushed(&self, vcpu: usize, epoch: Epoch) {
         let (mut epochs, mut tlb) = (self.epochs.get(), self.tlb.get());
-        epochs[vcpu] = self.table.clock().tick().0;
+        epochs[vcpu] = epoch.0;
         tlb[vcpu] = 0;
         let mut walks = self.walks.get();
         walks[vcpu] = [0; FRAMES];
@@ -129,6 +134,8 @@ enum Operation {
     Allocate(usize),
     /// Flushes its TLB.
     Flush,
+    /// Changes to the other address space of the same tables, which flushes the TLB as well: the clock is only looked at.
+    Cross,
     /// Does nothing but what is pending.
     Resume,
 }
@@ -141,7 +148,12 @@ impl Operation {
 }
 
 fn operations() -> Vec<Operation> {
-    let mut all = std::vec![Operation::Root(None), Operation::Flush, Operation::Resume];
+    let mut all = std::vec![
+        Operation::Root(None),
+        Operation::Flush,
+        Operation::Cross,
+        Operation::Resume,
+    ];
     for frame in 0..FRAMES {
         for level in 1..=4 {
             all.push(Operation::Pin(frame, PageType::table(level).unwrap()));
@@ -235,6 +247,17 @@ fn step(
                     return None;
                 }
                 machine.flush(vcpu);
+                break 'call Ok(());
+            }
+            Operation::Cross => {
+                let now = table.clock().epoch();
+                if machine.epochs.get()[vcpu] == now.0
+                    && state.tlb[vcpu] == 0
+                    && state.walks[vcpu] == [0; FRAMES]
+                {
+                    return None;
+                }
+                machine.flushed(vcpu, now);
                 break 'call Ok(());
             }
             Operation::Release(frame) => {
