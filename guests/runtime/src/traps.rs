@@ -258,11 +258,14 @@ global_asm!(
     "mov [rip + caught_stack], rsp",
     "mov rax, rsi",
     "sub rsp, {frame_bytes} + 256",
+    "test rdx, rdx",
+    "cmovz rdx, rsp",
     "mov rsi, rdi",
-    "mov rdi, rsp",
+    "mov rdi, rdx",
     "mov ecx, {frame_bytes} / 8",
     "cld",
     "rep movsq",
+    "mov rsp, rdx",
     "jmp frame_return_with_flags",
     ".popsection",
     ".pushsection .data",
@@ -277,7 +280,7 @@ global_asm!(
 
 unsafe extern "sysv64" {
     fn probe_asm(function: extern "sysv64" fn(u64), argument: u64) -> u32;
-    fn enter_asm(frame: *const Frame, flags: u64) -> u32;
+    fn enter_asm(frame: *const Frame, flags: u64, place: u64) -> u32;
 }
 
 mod labels {
@@ -323,6 +326,8 @@ static mut CAUGHT: Trap = Trap {
     stack: 0,
 };
 static COUNT: AtomicU64 = AtomicU64::new(0);
+/// Where [`enter`] puts its frame; 0 is on the stack that it runs on.
+static RETURN_FRAME: AtomicU64 = AtomicU64::new(0);
 
 global_asm!(
     ".pushsection .text, \"ax\"",
@@ -463,11 +468,17 @@ pub fn probe(function: extern "sysv64" fn(u64), argument: u64) -> Option<Trap> {
     caught(unsafe { probe_asm(function, argument) })
 }
 
+/// Has [`enter`] make its frames such that they end at this address; `None` puts them on the stack that it runs on.
+pub fn set_return_stack(end: Option<u64>) {
+    let place = end.map_or(0, |end| end - size_of::<Frame>() as u64);
+    RETURN_FRAME.store(place, Ordering::Relaxed);
+}
+
 /// Goes where the frame says through `iret`, with its `flags`, until a trap.
 pub fn enter(frame: &Frame, flags: u64) -> Trap {
     check_free();
     // SAFETY: code that the caller wrote runs, until it traps.
-    let trapped = unsafe { enter_asm(frame, flags) };
+    let trapped = unsafe { enter_asm(frame, flags, RETURN_FRAME.load(Ordering::Relaxed)) };
     match caught(trapped) {
         Some(trap) => trap,
         None => unreachable!(),
@@ -560,6 +571,11 @@ pub fn init() {
     }
 }
 
+/// Sets the top of the stack for traps from programs.
+pub fn set_kernel_stack(top: u64) {
+    crate::check_eq!(call(number::STACK_SWITCH, &[SS, top]), 0);
+}
+
 /// Pages of the stack for traps from programs.
 const KERNEL_STACK_PAGES: usize = 4;
 
@@ -582,8 +598,7 @@ pub fn init_programs() -> memory::Page {
     for _ in 1..KERNEL_STACK_PAGES {
         stack = Page::take();
     }
-    let top = stack.address + memory::PAGE;
-    crate::check_eq!(call(number::STACK_SWITCH, &[SS, top]), 0);
+    set_kernel_stack(stack.address + memory::PAGE);
     let _ = pte::P;
     root
 }

@@ -1,11 +1,13 @@
 //! Traps: every exception that a guest can raise, from its kernel and from a program, with the frame that Xen's ABI
-//! promises; software interrupts; `iret` with everything that can be wrong about a frame.
+//! promises; software interrupts; `iret` with everything that can be wrong about a frame. With `crash=N`, the domain ends.
 
 #![no_std]
 #![no_main]
 // UNSAFETY: a guest is a kernel.
 #![allow(unsafe_code)]
 
+mod crashes;
+mod crossings;
 mod debug;
 mod descriptors;
 mod kernel;
@@ -49,14 +51,19 @@ pub(crate) fn address(function: extern "sysv64" fn(u64)) -> u64 {
 fn main(info: &'static StartInfo) {
     shared::map(info);
     traps::init();
+    if let Some(number) = guest_runtime::option(info, "crash=") {
+        crashes::run(number);
+    }
     println!("traps of the kernel");
     kernel::run();
     println!("debug exceptions");
     debug::run();
     println!("descriptors");
     descriptors::run();
+    traps::init_programs();
     println!("traps of programs");
     programs::run();
     println!("returns");
     returns::run();
+    crossings::run();
 }

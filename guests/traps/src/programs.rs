@@ -66,12 +66,18 @@ mod labels {
 }
 
 /// A program's stack.
-struct Program {
-    stack: u64,
+pub(crate) struct Program {
+    pub(crate) stack: u64,
 }
 
 impl Program {
-    fn frame(&self, at: u64, rdi: u64) -> Frame {
+    pub(crate) fn new() -> Self {
+        Self {
+            stack: Page::take().address + memory::PAGE - 64,
+        }
+    }
+
+    pub(crate) fn frame(&self, at: u64, rdi: u64) -> Frame {
         Frame {
             rip: at,
             cs: CS64,
@@ -105,10 +111,7 @@ impl Program {
 }
 
 pub(crate) fn run() {
-    traps::init_programs();
-    let program = Program {
-        stack: Page::take().address + memory::PAGE - 64,
-    };
+    let program = Program::new();
     exceptions(&program);
     page_faults(&program);
     interrupts(&program);
@@ -340,4 +343,7 @@ fn compatibility(program: &Program) {
     let trap = run(labels::compat_sysenter, 0);
     expect!([SYSENTER, 13, 6].contains(&trap.frame.vector));
     check_handler(&trap);
+    for kind in [kind::CALLBACKTYPE_SYSCALL32, kind::CALLBACKTYPE_SYSENTER] {
+        expect_eq!(traps::register_callback(kind, 0, 0), 0);
+    }
 }
