@@ -54,8 +54,8 @@ pub(crate) fn run(number: u64) -> ! {
     match number {
         0..14 => drop(traps::enter(&frame(function, NOWHERE), 0)),
         // A frame for `iret` that cannot be read: whole or in part, above the hypervisor's part and elsewhere.
-        14 => return_from(window.page(2) - 8 - 64, || window.set(2, 0)),
-        15 => return_from(window.page(2) - 64, || window.set(2, 0)),
+        14 => return_from(window.page(2) - 64, || window.set(2, 0)),
+        15 => return_from(window.page(2) - 32, || window.set(2, 0)),
         16 => return_from(window.page(2) - 8, || window.set(2, 0)),
         17 => return_from(window.page(2), || window.set(2, 0)),
         18 => {

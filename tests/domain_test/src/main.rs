@@ -1,7 +1,8 @@
 //! Runs in domain 0: makes domains without xenstore or daemons, and checks that they leave nothing behind.
 //!
 //! `domain-test run GUEST [MIB]` runs a test guest as a domain of its own, prints its console, and fails unless it
-//! powers itself off. `domain-test cycles COUNT GUEST [MIB]` makes and destroys domains, some before they are complete,
+//! powers itself off. `domain-test crash GUEST FIRST LAST` runs it with `crash=N` for each number, and fails unless the
+//! hypervisor ends it each time. `domain-test cycles COUNT GUEST [MIB]` makes and destroys domains, some before they are complete,
 //! some while they run, some with a page still mapped, and compares the machine's memory before and after.
 
 #![forbid(unsafe_code)]
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use domain_builder::cache::Cache;
 use domain_builder::{BuildPlan, Built, Kernel, Ports};
 use machine::Leftovers;
-use xen_abi::sched::SHUTDOWN_POWEROFF;
+use xen_abi::sched::{SHUTDOWN_CRASH, SHUTDOWN_POWEROFF};
 use xen_control::{Control, DomId, NewDomain};
 use xen_sys::SharedPages;
 
@@ -34,11 +35,16 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["run", guest, rest @ ..] => memory(rest, 16).and_then(|mib| run(guest, mib)),
+        ["crash", guest, first, last] => first
+            .parse()
+            .and_then(|first| Ok((first, last.parse()?)))
+            .map_err(Into::into)
+            .and_then(|(first, last)| crash(guest, first, last)),
         ["cycles", count, guest, rest @ ..] => count
             .parse()
             .map_err(Into::into)
             .and_then(|count| cycles(count, guest, memory(rest, 4)?)),
-        _ => Err("usage: domain-test run GUEST [MIB] | cycles COUNT GUEST [MIB]".into()),
+        _ => Err("usage: domain-test run GUEST [MIB] | crash GUEST FIRST LAST | cycles COUNT GUEST [MIB]".into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -81,9 +87,9 @@ fn fill(control: &Control, domain: DomId, plan: &BuildPlan) -> Outcome<Built> {
     Ok(plan.apply(control, domain, ports)?)
 }
 
-fn plan(guest: &str, mib: u64) -> Outcome<BuildPlan> {
+fn plan(guest: &str, arguments: &str, mib: u64) -> Outcome<BuildPlan> {
     let kernel = Kernel::load(Path::new(guest), &Cache::none(), |_| ())?;
-    Ok(BuildPlan::new(kernel, None, "", mib * 256)?)
+    Ok(BuildPlan::new(kernel, None, arguments, mib * 256)?)
 }
 
 /// Takes what the guest has written to its console.
@@ -100,17 +106,43 @@ fn drain(page: &SharedPages) -> String {
 }
 
 fn run(guest: &str, mib: u64) -> Outcome {
+    match run_to_end(guest, "", mib)?.0 {
+        SHUTDOWN_POWEROFF => Ok(()),
+        code => Err(format!("the guest ended with reason {code}").into()),
+    }
+}
+
+/// Runs a guest that is to be ended by the hypervisor, in each of its ways.
+fn crash(guest: &str, first: u32, last: u32) -> Outcome {
+    for way in first..=last {
+        let (code, console) = run_to_end(guest, &format!("crash={way}"), 16)?;
+        // A guest that reports a failure ends by the same code.
+        if code != SHUTDOWN_CRASH || console.contains("GUEST") {
+            return Err(format!("way {way} ended with reason {code}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Runs a guest to its end: the reason, and what it wrote to its console.
+fn run_to_end(guest: &str, arguments: &str, mib: u64) -> Outcome<(u32, String)> {
     const LIMIT: Duration = Duration::from_secs(300);
     let control = Control::open()?;
     let before = Leftovers::of(&control)?;
-    let plan = plan(guest, mib)?;
+    let plan = plan(guest, arguments, mib)?;
     let domain = begin(&control, mib)?;
     let built = fill(&control, domain, &plan)?;
     let console = control.map_frames(domain, &[built.console])?;
     let started = Instant::now();
     control.unpause(domain)?;
+    let mut written = String::new();
+    let mut show = || {
+        let text = drain(&console);
+        print!("{text}");
+        written.push_str(&text);
+    };
     let end = loop {
-        print!("{}", drain(&console));
+        show();
         let info = control.domain_info(domain)?.ok_or("the domain is gone")?;
         if let Some(reason) = info.shutdown {
             break Ok(reason);
@@ -120,14 +152,11 @@ fn run(guest: &str, mib: u64) -> Outcome {
         }
         sleep(Duration::from_millis(20));
     };
-    print!("{}", drain(&console));
+    show();
     drop(console);
     control.destroy(domain)?;
     before.compare(&control)?;
-    match end?.code() {
-        SHUTDOWN_POWEROFF => Ok(()),
-        code => Err(format!("the guest ended with reason {code}").into()),
-    }
+    Ok((end?.code(), written))
 }
 
 /// Makes and destroys one domain. How far it comes depends on `number`: a part of them is killed on the way.
@@ -185,7 +214,7 @@ fn gone(control: &Control, domain: DomId) -> Outcome {
 
 fn cycles(count: u32, guest: &str, mib: u64) -> Outcome {
     let control = Control::open()?;
-    let plan = plan(guest, mib)?;
+    let plan = plan(guest, "", mib)?;
     // The first ones make lists and pools grow to their size.
     for number in 0..10 {
         cycle(&control, &plan, mib, number)?;
