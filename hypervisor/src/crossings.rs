@@ -25,6 +25,8 @@ pub struct Roots {
     stale: Stale,
     /// The CPU that has the vCPU loaded is armed with its handlers.
     is_armed: bool,
+    /// It was armed for a domain that sees the I/O privilege level in its flags, which any vCPU can change for all.
+    sees_iopl: bool,
 }
 
 /// What a CPU is not armed with as it is now.
@@ -115,6 +117,9 @@ impl VcpuState {
     /// Gives the entry code what it makes crossings of this vCPU with, if that has changed.
     #[inline]
     pub fn arm_crossings(&mut self, domain: &Domain, vcpu: &Vcpu) {
+        if domain.assists(TYPE_ARCHITECTURAL_IOPL) != self.roots.sees_iopl {
+            self.roots.note_change();
+        }
         match core::mem::take(&mut self.roots.stale) {
             Stale::Nothing => {}
             Stale::Process => self.set_process(),
@@ -136,6 +141,7 @@ impl VcpuState {
 
     #[inline(never)]
     fn arm(&mut self, domain: &Domain, vcpu: &Vcpu) {
+        self.roots.sees_iopl = domain.assists(TYPE_ARCHITECTURAL_IOPL);
         if self.nmi_masked {
             // The return from a handler of NMIs is more than a crossing; it notes a change.
             platform_cpu::crossing::disarm();
@@ -153,7 +159,7 @@ impl VcpuState {
             info_offset,
             handler(self.callbacks.syscall),
             handler(page_fault),
-            domain.assists(TYPE_ARCHITECTURAL_IOPL).then_some(self.iopl),
+            self.roots.sees_iopl.then_some(self.iopl),
         );
         self.set_process();
     }

@@ -12,6 +12,7 @@ use zerocopy::FromZeros;
 
 use crate::bounce::Callback;
 use crate::context::Context;
+use crate::cpu::{self, Work};
 use crate::hypercall::{errno, ok};
 
 /// `set_trap_table`: entries up to one with a null address replace handlers; a null table clears all.
@@ -229,7 +230,12 @@ pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome 
                 assist::CMD_DISABLE => context.domain.set_assist(kind, false),
                 _ => return errno(Errno::ENOSYS),
             }
-            context.state.roots.note_change();
+            // Each vCPU looks at the switches before it enters the guest.
+            for other in context.domain.vcpus() {
+                if let Some(cpu) = other.loaded_on() {
+                    cpu::request(cpu, Work::Events);
+                }
+            }
             ok()
         }
         _ => errno(Errno::EINVAL),
