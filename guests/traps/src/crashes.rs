@@ -3,6 +3,7 @@
 
 use guest_runtime::memory::{self, HYPERVISOR_END, PAGE, Page, pte};
 use guest_runtime::traps::{self, Frame};
+use guest_runtime::xen_abi::mmu::MMUEXT_NEW_USER_BASEPTR;
 use guest_runtime::{fail, println};
 
 use crate::crossings::{NOWHERE, Window};
@@ -69,6 +70,14 @@ pub(crate) fn run(number: u64) -> ! {
         20 => return_from(HYPERVISOR_END - 8, || ()),
         21 => return_from(u64::MAX - 7, || ()),
         22 => return_from(0x8000_0000_0000, || ()),
+        // Programs that have no page tables any more.
+        23 | 24 => {
+            traps::set_kernel_stack(window.page(8));
+            traps::set_return_stack((number == 23).then(|| window.page(9)));
+            traps::enter(&frame(syscall, 0), 0);
+            memory::mmuext(MMUEXT_NEW_USER_BASEPTR, 0, 0);
+            traps::enter(&frame(syscall, 0), 0);
+        }
         _ => println!("there is no such way"),
     }
     println!("way {number} did not end the domain");

@@ -6,8 +6,9 @@ use guest_runtime::memory::{self, HYPERVISOR_END, PAGE, Page, pte};
 use guest_runtime::traps::{self, CS64, EVENT, Frame, IF, MASKS_EVENTS, Next, SS, SYSCALL, Trap};
 use guest_runtime::xen_abi::callback as kind;
 use guest_runtime::xen_abi::hypercall as number;
-use guest_runtime::xen_abi::virq;
+use guest_runtime::xen_abi::mmu::{MMUEXT_NEW_USER_BASEPTR, MMUEXT_PIN_L4_TABLE};
 use guest_runtime::xen_abi::vm_assist::{CMD_DISABLE, CMD_ENABLE, TYPE_ARCHITECTURAL_IOPL};
+use guest_runtime::xen_abi::{vcpu, virq};
 use guest_runtime::{expect, expect_eq, hypercalls, println, shared, vcpus};
 
 use crate::kernel::check_handler;
@@ -18,6 +19,7 @@ code! {
     undefined: "ud2";
     syscall: "syscall", "ud2";
     read: "mov al, [rdi]";
+    read_and_call: "mov al, [rdi]", "syscall", "ud2";
     write: "mov byte ptr [rdi], 1";
     store_and_syscall: "mov byte ptr [rdi], 1", "syscall", "ud2";
     store_and_fault: "mov byte ptr [rdi], 1", "mov al, [rsi]", "ud2";
@@ -93,6 +95,7 @@ pub(crate) fn run() {
     let program = Program::new();
     let read_only = Page::take();
     expect_eq!(read_only.map_ro(), 0);
+    let others = [other_process(false), other_process(true)];
     // Frames at either end of a page, and over it; the first one is just behind the hypervisor's part.
     let ends = [
         window.page(0) + size_of::<Frame>() as u64,
@@ -109,14 +112,24 @@ pub(crate) fn run() {
                 frames(&program, read_only.address, (top - offset) & !15);
             }
             traps::set_kernel_stack(top);
+            processes(&program, &others);
             handlers(&program);
             pending(&program);
             levels(&program);
+            interrupts(&program);
         }
     }
     for top in [window.end(), low_end] {
         traps::set_kernel_stack(top);
         timer(&program);
+    }
+    // What the hypervisor and the kernel tell each other moves.
+    let page = Page::take();
+    expect_eq!(vcpus::register_info(0, page, 192), 0);
+    for end in [Some(window.page(1)), None] {
+        traps::set_return_stack(end);
+        pending(&program);
+        frames(&program, read_only.address, low_end);
     }
     traps::set_return_stack(None);
     shared::set_upcall_mask(true);
@@ -215,6 +228,35 @@ fn frames(program: &Program, read_only: u64, stack: u64) {
                 expect_eq!(trap.frame.error, cs & !3);
                 expect_eq!(u64::from(trap.frame.selector()), cs);
                 expect_eq!(trap.stack, stack);
+            }
+        }
+    }
+}
+
+/// The first address of the second part of the address space for which programs' root tables have an entry.
+const SECOND: u64 = 1 << 39;
+
+/// Root tables of programs, for which that part is the same as the first, or empty.
+fn other_process(has_second: bool) -> Page {
+    let root = Page::take();
+    let first = memory::read(memory::root());
+    root.set(0, first);
+    root.set(1, if has_second { first } else { 0 });
+    expect_eq!(root.map_ro(), 0);
+    expect_eq!(memory::mmuext(MMUEXT_PIN_L4_TABLE, root.mfn(), 0), 0);
+    root
+}
+
+/// Programs of several processes.
+fn processes(program: &Program, others: &[Page; 2]) {
+    let at = SECOND + others[0].address;
+    for _ in 0..2 {
+        for (root, vector) in others.iter().zip([14, SYSCALL]) {
+            expect_eq!(memory::mmuext(MMUEXT_NEW_USER_BASEPTR, root.mfn(), 0), 0);
+            for _ in 0..2 {
+                let trap = traps::enter(&program.frame(address(read_and_call), at), 0);
+                expect_eq!(trap.frame.vector, vector);
+                check_handler(&trap);
             }
         }
     }
@@ -343,6 +385,29 @@ fn levels(program: &Program) {
     for level in 0..=3 {
         expect_eq!(shown(level), [0; 2]);
     }
+}
+
+extern "sysv64" fn send_nmi(_: u64) {
+    let operation = u64::from(vcpu::SEND_NMI);
+    expect_eq!(hypercalls::call(number::VCPU_OP, &[operation, 0, 0]), 0);
+}
+
+/// Non-maskable interrupts: none in the handler of another, from which the kernel returns straight to a program.
+fn interrupts(program: &Program) {
+    const VECTOR: u64 = 2;
+    let sent = program.frame(address(syscall), 0);
+    let trap = traps::probe(send_nmi, 0);
+    expect_eq!(trap.map(|trap| trap.frame.vector), Some(VECTOR));
+    expect!(traps::probe(send_nmi, 0).is_none());
+    for _ in 0..2 {
+        let trap = traps::enter(&sent, 0);
+        expect_eq!([trap.frame.vector, trap.frame.rip], [VECTOR, sent.rip]);
+        expect_eq!(u64::from(trap.frame.selector()), CS64);
+        expect!(traps::probe(send_nmi, 0).is_none());
+    }
+    expect_eq!(traps::enter(&sent, 0).frame.vector, VECTOR);
+    expect_eq!(traps::enter(&sent, 0).frame.vector, SYSCALL);
+    shared::set_upcall_mask(true);
 }
 
 /// A program calls its kernel, or faults, again and again, until the timer's event arrives wherever it does.
