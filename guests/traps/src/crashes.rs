@@ -51,7 +51,11 @@ pub(crate) fn run(number: u64) -> ! {
         _ => window.page(8),
     };
     traps::set_kernel_stack(stack);
-    let function = if number % 2 == 0 { syscall } else { read };
+    let function = if number.is_multiple_of(2) {
+        syscall
+    } else {
+        read
+    };
     match number {
         0..14 => drop(traps::enter(&frame(function, NOWHERE), 0)),
         // A frame for `iret` that cannot be read: whole or in part, above the hypervisor's part and elsewhere.

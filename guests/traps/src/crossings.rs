@@ -16,7 +16,6 @@ use crate::programs::Program;
 use crate::{address, code, programs, returns};
 
 code! {
-    undefined: "ud2";
     syscall: "syscall", "ud2";
     read: "mov al, [rdi]";
     read_and_call: "mov al, [rdi]", "syscall", "ud2";
