@@ -479,10 +479,7 @@ pub fn enter(frame: &Frame, flags: u64) -> Trap {
     check_free();
     // SAFETY: code that the caller wrote runs, until it traps.
     let trapped = unsafe { enter_asm(frame, flags, RETURN_FRAME.load(Ordering::Relaxed)) };
-    match caught(trapped) {
-        Some(trap) => trap,
-        None => unreachable!(),
-    }
+    caught(trapped).unwrap_or_else(|| unreachable!())
 }
 
 fn check_free() {
@@ -582,7 +579,7 @@ const KERNEL_STACK_PAGES: usize = 4;
 /// Makes page tables and a stack such that programs can run: they see all that the kernel does in the first
 /// 512 GiB. Gives the programs' L4 table.
 pub fn init_programs() -> memory::Page {
-    use memory::{Page, pte};
+    use memory::Page;
     let root = Page::take();
     root.set(0, memory::read(memory::root()));
     crate::check_eq!(root.map_ro(), 0);
@@ -599,6 +596,5 @@ pub fn init_programs() -> memory::Page {
         stack = Page::take();
     }
     set_kernel_stack(stack.address + memory::PAGE);
-    let _ = pte::P;
     root
 }
