@@ -14,8 +14,8 @@ vif = ["mac=00:16:3e:00:00:07,bridge=xenbr0"]
 CONFIG
 /usr/sbin/xl create -p /root/tiny.cfg 2> /dev/null || exit 1
 compared=0 failures=0
-# What goes on meanwhile does not count: times, and who runs.
-still() { sed -E 's/ +[0-9]+\.[0-9]( |$)/ T\1/; s/[0-9]+:[0-9]+:[0-9]+/T/g; s/ [r-][b-]([-p]+)/ ??\1/' "$1"; }
+# What goes on meanwhile does not count: times, who runs, and on which CPU (in the list of vCPUs, whose states are of three letters).
+still() { sed -E 's/ +[0-9]+\.[0-9]( |$)/ T\1/; s/[0-9]+:[0-9]+:[0-9]+/T/g; s/ [r-][b-]([-p]+)/ ??\1/; s/ +[0-9]+ +(\?\?[-p] )/ C \1/' "$1"; }
 # `same WORD…`: both print the same, with the same exit code. `code WORD…`: the exit code alone.
 same() { compare output "$@"; }
 code() { compare code "$@"; }
