@@ -207,6 +207,16 @@ pub fn mmu_update(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     update_list(context, frame, own, own)
 }
 
+/// What an item that writes a page-table entry does with the CPU's bits in it; `None` if it is none.
+#[inline]
+fn access_bits(pointer: u64) -> Option<AccessBits> {
+    match (pointer & 7) as u32 {
+        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => Some(AccessBits::Replace),
+        MMU_PT_UPDATE_PRESERVE_AD => Some(AccessBits::Preserve),
+        _ => None,
+    }
+}
+
 /// `mmu_update` of one entry of an L1 table of the caller's own, which is what a kernel makes for each entry that it sets
 /// by itself: several hundred times for a program that it starts. `None`, and nothing is done, if it is about anything else.
 #[inline]
@@ -221,11 +231,7 @@ pub fn update_one(context: &mut Context<'_>) -> Option<Outcome> {
         return None;
     }
     let [pointer, value] = guest::read_words(Vaddr::new(at)).ok()?;
-    let access = match (pointer & 7) as u32 {
-        MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => AccessBits::Replace,
-        MMU_PT_UPDATE_PRESERVE_AD => AccessBits::Preserve,
-        _ => return None,
-    };
+    let access = access_bits(pointer)?;
     let own = context.domain.id();
     let token = authorize::<op::MmuUpdate>(context.domain.caller(), own).ok()?;
     let owners = Owners::same(token.target());
@@ -359,11 +365,11 @@ impl Update {
         let Ok([pointer, value]) = guest::read_words(at) else {
             return Err(Errno::EFAULT.into());
         };
-        let access = match (pointer & 7) as u32 {
-            MMU_NORMAL_PT_UPDATE | MMU_PT_UPDATE_NO_TRANSLATE => AccessBits::Replace,
-            MMU_PT_UPDATE_PRESERVE_AD => AccessBits::Preserve,
-            MMU_MACHPHYS_UPDATE => return self.set_number(context, pointer, value),
-            _ => return Err(Errno::ENOSYS.into()),
+        let Some(access) = access_bits(pointer) else {
+            return match (pointer & 7) as u32 {
+                MMU_MACHPHYS_UPDATE => self.set_number(context, pointer, value),
+                _ => Err(Errno::ENOSYS.into()),
+            };
         };
         let frame = Mfn::new(pointer >> 12);
         let index = (pointer >> 3 & 511) as usize;
