@@ -25,8 +25,6 @@ pub struct Roots {
     stale: Stale,
     /// The CPU that has the vCPU loaded is armed with its handlers.
     is_armed: bool,
-    /// It was armed for a domain that sees the I/O privilege level in its flags, which any vCPU can change for all.
-    sees_iopl: bool,
 }
 
 /// What a CPU is not armed with as it is now.
@@ -79,7 +77,7 @@ impl Roots {
     }
 
     /// Notes that the vCPU is loaded, or that something changed that crossings are made with: a handler, the I/O
-    /// privilege level, whether NMIs are masked.
+    /// privilege level, whether the guest sees it, where its `vcpu_info` is, whether NMIs are masked.
     #[inline]
     pub fn note_change(&mut self) {
         self.stale = Stale::All;
@@ -117,9 +115,6 @@ impl VcpuState {
     /// Gives the entry code what it makes crossings of this vCPU with, if that has changed.
     #[inline]
     pub fn arm_crossings(&mut self, domain: &Domain, vcpu: &Vcpu) {
-        if domain.assists(TYPE_ARCHITECTURAL_IOPL) != self.roots.sees_iopl {
-            self.roots.note_change();
-        }
         match core::mem::take(&mut self.roots.stale) {
             Stale::Nothing => {}
             Stale::Process => self.set_process(),
@@ -141,13 +136,7 @@ impl VcpuState {
 
     #[inline(never)]
     fn arm(&mut self, domain: &Domain, vcpu: &Vcpu) {
-        self.roots.sees_iopl = domain.assists(TYPE_ARCHITECTURAL_IOPL);
-        if self.nmi_masked {
-            // The return from a handler of NMIs is more than a crossing; it notes a change.
-            platform_cpu::crossing::disarm();
-            self.roots.is_armed = false;
-            return;
-        }
+        let sees_iopl = domain.assists(TYPE_ARCHITECTURAL_IOPL);
         let handler = |callback: Callback| Handler {
             address: callback.address,
             masks_events: callback.masks_events,
@@ -159,8 +148,14 @@ impl VcpuState {
             info_offset,
             handler(self.callbacks.syscall),
             handler(page_fault),
-            self.roots.sees_iopl.then_some(self.iopl),
+            sees_iopl.then_some(self.iopl),
         );
-        self.set_process();
+        if self.nmi_masked {
+            // The return from a handler of NMIs is more than a crossing; it notes a change.
+            platform_cpu::crossing::disarm();
+            self.roots.is_armed = false;
+        } else {
+            self.set_process();
+        }
     }
 }

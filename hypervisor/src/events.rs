@@ -17,7 +17,7 @@ use xen_abi::virq;
 
 use crate::cpu::{self, Work};
 use crate::domain::{DomId, Domain};
-use crate::vcpu::{Vcpu, Waiting};
+use crate::vcpu::{Notice, Vcpu, Waiting};
 use crate::{domains, irq, schedule};
 
 /// The event channels of a domain.
@@ -298,7 +298,7 @@ fn kick(domain: &Arc<Domain>, id: u32) {
 
 /// Makes an NMI pending for a vCPU, which looks at it at once.
 pub fn send_nmi(domain: &Arc<Domain>, vcpu: &Vcpu) {
-    vcpu.send_nmi();
+    vcpu.notify(Notice::Nmi);
     kick(domain, vcpu.id());
 }
 

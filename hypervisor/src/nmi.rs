@@ -6,6 +6,7 @@ use x86_defs::exception::Exception;
 
 use crate::context::Context;
 use crate::cpu::{self, Mode, Work};
+use crate::vcpu::Notice;
 use crate::{domains, events, irq, watchdog};
 
 /// System control port B (ICH datasheet §13.7.1): why the chipset raised an NMI.
@@ -33,7 +34,7 @@ pub fn in_guest(_context: &mut Context<'_>) {
 pub fn deliver() {
     if let Some(domain) = domains::hardware()
         && let Some(vcpu) = domain.vcpu(0)
-        && vcpu.nmi_is_pending()
+        && vcpu.has_notice(Notice::Nmi)
     {
         events::send_nmi(domain, vcpu);
     }
@@ -73,7 +74,7 @@ fn pass_on() {
             why = nmi::NMIREASON_UNKNOWN;
         }
         domain.add_nmi_reason(why);
-        vcpu.send_nmi();
+        vcpu.notify(Notice::Nmi);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The run loop of a CPU: choose a vCPU, enter the guest, handle why it left, and again.
 
 use ::hypercall::CrashReason;
-use platform_cpu::{Exit, GuestFrame};
+use platform_cpu::{Exit, GuestFrame, crossing};
 use scheduler::Next;
 
 use crate::bounce::{self, Extra};
@@ -11,6 +11,7 @@ use crate::cpu::{Cpu, Work};
 use crate::domain::VcpuRef;
 use crate::history::Happening;
 use crate::trap::{self, SystemCall};
+use crate::vcpu::Notice;
 use crate::{
     audit, console, dump, events, hotplug, hypercall, irq, mm, nmi, schedule, switch, time,
     vcpu_time,
@@ -119,11 +120,7 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) -> Option<V
             }
             vcpu_time::note_running(&mut context);
         }
-        let ready = deliver_events(&mut context).and_then(|()| {
-            time::program_timer(context.cpu);
-            enter(&mut context)
-        });
-        if let Err(reason) = ready {
+        if let Err(reason) = enter(&mut context) {
             dump::crash_domain(&mut context, reason);
         }
     };
@@ -136,23 +133,29 @@ fn run_vcpu(cpu: &mut Cpu, regs: &mut GuestFrame, current: &VcpuRef) -> Option<V
     next
 }
 
-/// Redirects the guest to its event callback if an upcall is due.
+/// Redirects the guest to its event callback.
 #[inline]
-fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
-    let info = context.vcpu.info();
-    if info.upcall_due() {
-        let rip = context.regs.rip;
-        context.state.history.note(Happening::Upcall, rip);
-        let callback = context.state.callbacks.event;
-        bounce::bounce(context, callback, Extra::None)?;
+fn deliver_upcall(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    let rip = context.regs.rip;
+    context.state.history.note(Happening::Upcall, rip);
+    let callback = context.state.callbacks.event;
+    bounce::bounce(context, callback, Extra::None)
+}
+
+/// Does what the vCPU's notices ask for.
+#[cold]
+fn heed_notices(context: &mut Context<'_>) -> Result<(), CrashReason> {
+    if context.vcpu.take_notice(Notice::Crossings) {
+        context.state.roots.note_change();
     }
-    if context.state.segments_bad {
-        context.state.segments_bad = false;
+    if context.vcpu.take_notice(Notice::BadSegments) {
         trap::bad_segments(context)?;
     }
-    if context.vcpu.nmi_is_pending() {
+    if context.vcpu.has_notice(Notice::Nmi) {
         vcpu_time::deliver_nmi(context)?;
     }
+    // What any of these changed.
+    context.state.arm_crossings(context.domain, context.vcpu);
     Ok(())
 }
 
@@ -160,12 +163,19 @@ fn deliver_events(context: &mut Context<'_>) -> Result<(), CrashReason> {
 #[inline]
 fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
     context.state.arm_crossings(context.domain, context.vcpu);
+    if context.vcpu.has_notices() {
+        heed_notices(context)?;
+    }
+    if crossing::upcall_is_due() {
+        deliver_upcall(context)?;
+    }
+    time::program_timer(context.cpu);
     if !context.cpu.begin_guest() {
         return Ok(());
     }
-    let exit = platform_cpu::enter_guest(context.regs, &mut context.state.in_kernel);
+    let stopped = platform_cpu::enter_guest(context.regs, &mut context.state.in_kernel);
     context.cpu.end_guest();
-    match exit {
+    match stopped.exit() {
         Exit::Syscall => {
             if context.state.in_kernel {
                 hypercall::handle(context)

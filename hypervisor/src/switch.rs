@@ -7,7 +7,7 @@ use platform_cpu::{GuestRegs, control, debug_registers, segments::Segments, xsav
 
 use crate::cpu::Cpu;
 use crate::domain::Domain;
-use crate::vcpu::{Vcpu, VcpuState};
+use crate::vcpu::{Notice, Vcpu, VcpuState};
 use crate::{emulate, mm, time, vcpu_time};
 
 /// Loads the vCPU's state to the CPU. A function of its own, as is [`save`]: see [`crate::run::run`].
@@ -44,7 +44,7 @@ pub fn load(
     }
     if state.segments.load().is_err() {
         // The selectors that could be loaded are; the guest hears of the others from its failsafe callback.
-        state.segments_bad = true;
+        vcpu.notify(Notice::BadSegments);
     }
     // Without XSAVE there is nothing to choose.
     let _ = xsave::set_xcr0(state.xcr0);

@@ -42,6 +42,18 @@ pub struct Callbacks {
     pub nmi: Callback,
 }
 
+/// What a vCPU has to look at before it enters its guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Notice {
+    /// An NMI is pending. It stays so while the guest handles another.
+    Nmi = 1 << 0,
+    /// A data segment could not be loaded: the failsafe callback is due.
+    BadSegments = 1 << 1,
+    /// Another vCPU changed what the CPU that has this one loaded is armed with ([`crate::crossings`]).
+    Crossings = 1 << 2,
+}
+
 /// Why a vCPU that is up does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -64,7 +76,8 @@ pub struct Vcpu {
     up: AtomicBool,
     initialised: AtomicBool,
     waiting: AtomicU8,
-    nmi_pending: AtomicBool,
+    /// [`Notice`]s that it has not taken.
+    notices: AtomicU8,
     cpu: AtomicU32,
     /// Reasons for which it alone is paused.
     pauses: AtomicU32,
@@ -133,8 +146,6 @@ pub struct VcpuState {
     pub io_bitmap_ports: u32,
     /// An NMI handler runs in the guest; another waits.
     pub nmi_masked: bool,
-    /// A data segment could not be loaded: the failsafe callback is due.
-    pub segments_bad: bool,
     /// The last calls, traps and events.
     pub history: History,
 }
@@ -149,7 +160,7 @@ impl Vcpu {
             up: AtomicBool::new(false),
             initialised: AtomicBool::new(false),
             waiting: AtomicU8::new(Waiting::No as u8),
-            nmi_pending: AtomicBool::new(false),
+            notices: AtomicU8::new(0),
             cpu: AtomicU32::new(0),
             pauses: AtomicU32::new(0),
             timers: SpinLock::new(ranks::OWN_TIMERS, None),
@@ -244,20 +255,26 @@ impl Vcpu {
                 .is_ok()
     }
 
-    /// Makes an NMI pending for the guest.
-    pub fn send_nmi(&self) {
-        self.nmi_pending.store(true, Ordering::Release);
+    /// Leaves a notice. Who wants it to be seen soon makes the vCPU leave the guest, or stop waiting.
+    pub fn notify(&self, notice: Notice) {
+        self.notices.fetch_or(notice as u8, Ordering::Release);
     }
 
-    /// Whether an NMI is pending.
+    /// Whether there is any notice.
     #[inline]
-    pub fn nmi_is_pending(&self) -> bool {
-        self.nmi_pending.load(Ordering::Relaxed)
+    pub fn has_notices(&self) -> bool {
+        self.notices.load(Ordering::Relaxed) != 0
     }
 
-    /// Takes the pending NMI.
-    pub fn clear_nmi(&self) {
-        self.nmi_pending.store(false, Ordering::Relaxed);
+    /// Whether there is this notice.
+    pub fn has_notice(&self, notice: Notice) -> bool {
+        self.notices.load(Ordering::Relaxed) & notice as u8 != 0
+    }
+
+    /// Takes a notice; whether there was one.
+    pub fn take_notice(&self, notice: Notice) -> bool {
+        // Acquire: pairs with `notify`.
+        self.notices.fetch_and(!(notice as u8), Ordering::Acquire) & notice as u8 != 0
     }
 
     /// Physical CPU that it runs on, or ran on last.

@@ -56,7 +56,6 @@ pub fn empty() -> Result<VcpuState, Errno> {
         io_bitmap: 0,
         io_bitmap_ports: 0,
         nmi_masked: false,
-        segments_bad: false,
         history: History::default(),
     })
 }

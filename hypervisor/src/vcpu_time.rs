@@ -19,7 +19,7 @@ use crate::cpu::Cpu;
 use crate::domain::{DomId, Domain};
 use crate::hypercall::errno;
 use crate::timer_queues::{self, Timer};
-use crate::vcpu::{Vcpu, VcpuState, Waiting};
+use crate::vcpu::{Notice, Vcpu, VcpuState, Waiting};
 use crate::{domains, events, schedule, shutdown, time, watchdog as cpu_watchdog};
 
 /// What a timer is for.
@@ -417,7 +417,7 @@ pub fn deliver_nmi(context: &mut Context<'_>) -> Result<(), CrashReason> {
     if context.state.nmi_masked {
         return Ok(());
     }
-    context.vcpu.clear_nmi();
+    context.vcpu.take_notice(Notice::Nmi);
     let handler = nmi_handler(context.state);
     if handler.address == 0 {
         return Ok(());

@@ -26,8 +26,11 @@ const BATCH: u64 = 64;
 const PINS: usize = 16;
 /// Nanoseconds after which the guest may be interrupted: each entry has a budget of its own.
 const PATIENCE: u64 = 500_000;
+/// Entries between two looks at the clock.
+const CLOCK_STEP: u64 = 4;
 
 /// Makes each call of a list.
+#[inline(never)]
 pub fn multicall(context: &mut Context<'_>, frame: &CallFrame) -> Outcome {
     let [at, count, ..] = frame.args;
     let mut list = List {
@@ -61,23 +64,27 @@ impl List {
     /// What the list ends with before its end.
     fn run(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
         let start = time::now();
+        let mut call = CallFrame::default();
         for index in 0..self.count {
-            if index == BATCH || (index != 0 && time::now().saturating_sub(start) > PATIENCE) {
+            if index != 0
+                && index % CLOCK_STEP == 0
+                && (index == BATCH || time::now().saturating_sub(start) > PATIENCE)
+            {
                 self.make_pins(context)?;
                 return Err(self.rest(index));
             }
-            let Ok(words) = self.read(index) else {
+            if self.read(index, &mut call).is_err() {
                 self.make_pins(context)?;
                 return Err(errno(Errno::EFAULT));
-            };
-            if !self.pins.is_full() && index + 1 < self.count && is_pin(&words) {
+            }
+            if !self.pins.is_full() && index + 1 < self.count && is_pin(&call) {
                 self.pins.push(index);
                 continue;
             }
-            if words[0] != u64::from(number::UPDATE_VA_MAPPING) {
+            if call.nr != u64::from(number::UPDATE_VA_MAPPING) {
                 self.make_pins(context)?;
             }
-            self.make(context, index, words)?;
+            self.make(context, index, &call)?;
         }
         self.make_pins(context)
     }
@@ -93,27 +100,30 @@ impl List {
 
     #[inline(never)]
     fn make_pins_left(&mut self, context: &mut Context<'_>) -> Result<(), Outcome> {
+        let mut call = CallFrame::default();
         for index in core::mem::take(&mut self.pins) {
-            let words = self.read(index).map_err(|_| errno(Errno::EFAULT))?;
-            self.make(context, index, words)?;
+            self.read(index, &mut call)
+                .map_err(|_| errno(Errno::EFAULT))?;
+            self.make(context, index, &call)?;
         }
         Ok(())
     }
 
     /// Makes a call and writes its result.
+    #[inline]
     fn make(
         &mut self,
         context: &mut Context<'_>,
         index: u64,
-        words: [u64; ENTRY_WORDS],
+        frame: &CallFrame,
     ) -> Result<(), Outcome> {
-        let [op, _, args @ ..] = words;
+        let op = frame.nr;
         let outcome = if op == u64::from(number::MULTICALL) || op == u64::from(number::IRET) {
             // A list within a list could go on for ever; a return to a program would let the rest of the
             // list be made by the program (XSA-213).
             errno(Errno::EINVAL)
         } else {
-            call(context, &CallFrame::new(op, args))
+            call(context, frame)
         };
         let result = match outcome {
             Outcome::Done(value) => value,
@@ -150,8 +160,11 @@ impl List {
         Outcome::Preempt(CallFrame::new(u64::from(number::MULTICALL), args))
     }
 
-    fn read(&self, index: u64) -> Result<[u64; ENTRY_WORDS], guest::Fault> {
-        guest::read_words(self.address(index, 0))
+    /// Reads the call of an entry.
+    #[inline]
+    fn read(&self, index: u64, call: &mut CallFrame) -> Result<(), guest::Fault> {
+        call.nr = guest::read_u64(self.address(index, 0))?;
+        guest::read_words_to(&mut call.args, self.address(index, 2))
     }
 
     /// Where a word of an entry is: the list was checked to be the guest's, so it has an end.
@@ -160,10 +173,11 @@ impl List {
     }
 }
 
-/// Whether an entry does nothing but to pin one table of the caller.
-fn is_pin(words: &[u64; ENTRY_WORDS]) -> bool {
-    let [op, _, item, count, _, domid, ..] = *words;
-    op == u64::from(number::MMUEXT_OP)
+/// Whether a call does nothing but to pin one table of the caller.
+#[inline]
+fn is_pin(call: &CallFrame) -> bool {
+    let [item, count, _, domid, ..] = call.args;
+    call.nr == u64::from(number::MMUEXT_OP)
         && count == 1
         && domid == u64::from(DOMID_SELF)
         && guest::read_words(Vaddr::new(item)).is_ok_and(|[command]| {

@@ -171,6 +171,7 @@ fn pin_override(
 }
 
 /// `set_timer_op`: the timer event comes at this absolute time in nanoseconds; 0 is never.
+#[inline(never)]
 pub fn set_timer_op(context: &mut Context<'_>, deadline: u64) -> Outcome {
     if deadline == 0 {
         vcpu_time::disarm_singleshot(context.vcpu);

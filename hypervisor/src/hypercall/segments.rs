@@ -14,6 +14,7 @@ use crate::bounce::Callback;
 use crate::context::Context;
 use crate::cpu::{self, Work};
 use crate::hypercall::{errno, ok};
+use crate::vcpu::Notice;
 
 /// `set_trap_table`: entries up to one with a null address replace handlers; a null table clears all.
 #[inline(never)]
@@ -63,6 +64,7 @@ pub fn stack_switch(context: &mut Context<'_>, ss: u64, sp: u64) -> Outcome {
 }
 
 /// `set_callbacks`: the older way to set event, failsafe and system call callbacks.
+#[inline(never)]
 pub fn set_callbacks(
     context: &mut Context<'_>,
     event: u64,
@@ -183,6 +185,7 @@ pub fn nmi_op(context: &mut Context<'_>, command: u64, argument: u64) -> Outcome
 }
 
 /// `set_segment_base`.
+#[inline(never)]
 pub fn set_segment_base(which: u64, base: u64) -> Outcome {
     let done = match u32::try_from(which).unwrap_or(u32::MAX) {
         xen_abi::arch_x86::SEGBASE_FS => segments::set_fs_base(base),
@@ -230,8 +233,8 @@ pub fn vm_assist(context: &mut Context<'_>, command: u64, kind: u64) -> Outcome 
                 assist::CMD_DISABLE => context.domain.set_assist(kind, false),
                 _ => return errno(Errno::ENOSYS),
             }
-            // Each vCPU looks at the switches before it enters the guest.
             for other in context.domain.vcpus() {
+                other.notify(Notice::Crossings);
                 if let Some(cpu) = other.loaded_on() {
                     cpu::request(cpu, Work::Events);
                 }
@@ -259,6 +262,7 @@ fn debug_register(context: &Context<'_>, register: u64) -> Result<usize, Errno> 
 }
 
 /// `set_debugreg`. Breakpoints cannot be set on the hypervisor (XSA-444), and reserved bits are not taken.
+#[inline(never)]
 pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Outcome {
     let register = match debug_register(context, register) {
         Ok(register) => register,
@@ -308,6 +312,7 @@ pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Out
 }
 
 /// `get_debugreg`.
+#[inline(never)]
 pub fn get_debugreg(context: &Context<'_>, register: u64) -> Outcome {
     let register = match debug_register(context, register) {
         Ok(register) => register,

@@ -10,9 +10,11 @@ use xen_abi::vcpu_context::VcpuGuestContext;
 use crate::context::Context;
 use crate::hypercall::{errno, ok};
 use crate::shared_info::VcpuInfoArea;
+use crate::vcpu::Notice;
 use crate::{events, mm, schedule, time, vcpu_context, vcpu_time};
 
 /// Handles operation `command` on vCPU `id` of the caller's domain.
+#[inline(never)]
 pub fn vcpu_op(context: &mut Context<'_>, command: u64, id: u64, argument: u64) -> Outcome {
     let at = Vaddr::new(argument);
     let domain = context.domain;
@@ -162,8 +164,8 @@ fn register_info(
     };
     match target.move_info(area) {
         Ok(()) => {
-            // Of another, it is down, and noted when it is loaded.
-            context.state.roots.note_change();
+            // One that is down may still be loaded.
+            target.notify(Notice::Crossings);
             time::update_vcpu_time(target);
             ok()
         }

@@ -72,9 +72,15 @@ impl CpuSet {
 
     /// Whether it has this CPU and no other.
     fn is_only(&self, cpu: usize) -> bool {
-        let mut only = Self::default();
-        only.insert(cpu);
-        self.0 == only.0
+        let only = |index| {
+            if index == cpu / 64 {
+                1 << (cpu % 64)
+            } else {
+                0
+            }
+        };
+        let mut words = self.0.iter().enumerate();
+        words.all(|(index, word)| *word == only(index))
     }
 
     /// Whether it has none.
@@ -215,6 +221,7 @@ pub fn flush_local() {
 }
 
 /// Serves other CPUs' requests to this one. Takes no lock.
+#[inline(never)]
 pub fn serve_flushes() {
     if cpu::is_asked_to_flush() {
         serve(cpu::take_flushes());
@@ -317,6 +324,9 @@ pub fn flush_on(cpus: &CpuSet) {
 /// Makes these CPUs forget the translations of a page, and returns when that is done.
 pub fn flush_page_on(cpus: &CpuSet, page: Vaddr) {
     let this = cpu_id();
+    if cpus.is_only(this) {
+        return control::invlpg(page);
+    }
     let mut all = CpuSet::default();
     let mut some = CpuSet::default();
     let mut here = false;

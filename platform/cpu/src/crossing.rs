@@ -30,9 +30,9 @@ use crate::traps::fixup_entry;
 use crate::{GuestRegs, guest, layout, percpu};
 
 /// Who runs in the guest, as the entry code keeps it.
-pub(crate) const KERNEL: u8 = 0;
+pub(crate) const KERNEL: u8 = 1;
 /// See [`KERNEL`].
-pub(crate) const PROGRAM: u8 = 1;
+pub(crate) const PROGRAM: u8 = 0;
 
 /// Bytes of the largest frame that a crossing writes to the kernel's stack: eight words.
 const FRAME_BYTES: u64 = 64;
@@ -115,8 +115,8 @@ fn set(place: &AtomicU64, value: u64) {
 /// Makes this CPU cross by itself, once it has a process, until it is armed otherwise or disarmed.
 ///
 /// # Safety
-/// Until then `info` is the 8-byte aligned address of a whole `struct vcpu_info` in a page that is mapped, and that a
-/// guest may write.
+/// Until it is armed otherwise `info` is the 8-byte aligned address of a whole `struct vcpu_info` in a page that is
+/// mapped, and that a guest may write.
 pub unsafe fn arm(crossing: &Crossing) {
     let armed = &percpu::local().crossing;
     // Handlers are entered by SYSRET, which must not find an address that is not canonical (XSA-7).
@@ -174,6 +174,16 @@ pub fn note_flushes(clock: &'static AtomicU64, epoch: &'static AtomicU64) {
     let pointer = |place: &'static AtomicU64| core::ptr::from_ref(place).cast_mut();
     armed.clock.store(pointer(clock), Ordering::Relaxed);
     armed.epoch.store(pointer(epoch), Ordering::Relaxed);
+}
+
+/// Whether an upcall is pending, and not masked, for the vCPU that this CPU was armed for last.
+#[inline]
+pub fn upcall_is_due() -> bool {
+    let info = percpu::local().crossing.info.load(Ordering::Relaxed) as usize;
+    // SAFETY: who armed the CPU promised that it is the address of a whole `struct vcpu_info`.
+    let byte = |offset| unsafe { AtomicU8::from_ptr((info + offset) as *mut u8) };
+    byte(offset_of!(VcpuInfo, evtchn_upcall_pending)).load(Ordering::Relaxed) != 0
+        && byte(offset_of!(VcpuInfo, evtchn_upcall_mask)).load(Ordering::Relaxed) == 0
 }
 
 /// All crossings of this CPU go to the run loop.

@@ -163,6 +163,23 @@ pub fn read_words<const WORDS: usize>(source: Vaddr) -> Result<[u64; WORDS], Fau
     }
 }
 
+/// As [`read_words`], to where they are wanted. After a fault some of them may have been read.
+#[inline]
+pub fn read_words_to<const WORDS: usize>(
+    words: &mut [u64; WORDS],
+    source: Vaddr,
+) -> Result<(), Fault> {
+    if !is_guest_range(source, WORDS as u64 * 8) {
+        return Err(refused(source));
+    }
+    // SAFETY: `words` is exclusive for its length; the source is outside of the hypervisor.
+    if unsafe { move_words::<WORDS>(words.as_mut_ptr(), source.raw() as *const u64) } {
+        Ok(())
+    } else {
+        Err(last_fault())
+    }
+}
+
 /// Writes words, as [`read_words`] reads them. After a fault part of them may have been written.
 #[inline]
 pub fn write_words<const WORDS: usize>(

@@ -41,7 +41,7 @@ pub mod start;
 mod traps;
 pub mod xsave;
 
-pub use entry::{GuestFrame, enter_guest};
+pub use entry::{GuestFrame, Stopped, enter_guest};
 pub use idle::{halt_forever, halt_until_interrupt, halt_until_urgent_interrupt, triple_fault};
 pub use layout::MAX_CPUS;
 pub use percpu::cpu_id;

@@ -12,7 +12,7 @@ use super::Answer;
 use crate::context::Context;
 use crate::death::{self, Progress};
 use crate::domain::Domain;
-use crate::schedule;
+use crate::{events, schedule};
 
 /// Pauses that a controller can stack.
 const MAX_PAUSES: u32 = 255;
@@ -94,8 +94,7 @@ pub(super) fn send_trigger(
         return Err(Errno::EINVAL);
     }
     let vcpu = domain.vcpu(wanted.vcpu).ok_or(Errno::ESRCH)?;
-    vcpu.send_nmi();
-    schedule::wake(domain, vcpu.id(), vcpu.waiting());
+    events::send_nmi(domain, vcpu);
     Ok(())
 }
 
