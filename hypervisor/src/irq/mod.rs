@@ -308,6 +308,7 @@ fn end_of_interrupt() {
 
 /// A device's interrupt. Its line is held back before the local APIC is told that it ended, or it would
 /// come again at once.
+#[inline(never)]
 fn device(cpu: &Cpu, vector: u8) {
     let arrival = TABLE.lock().arrived(vector);
     match arrival {

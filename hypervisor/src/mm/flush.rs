@@ -60,46 +60,54 @@ static RESERVED_BITS: AtomicU64 = AtomicU64::new(0);
 
 /// Physical CPUs.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CpuSet([u64; MAX_CPUS.div_ceil(64)]);
+pub struct CpuSet {
+    words: [u64; MAX_CPUS.div_ceil(64)],
+    /// Words that may have bits: on most machines it is the first alone.
+    used: usize,
+}
 
 impl CpuSet {
     /// Adds a CPU.
+    #[inline]
     pub fn insert(&mut self, cpu: usize) {
-        if let Some(word) = self.0.get_mut(cpu / 64) {
+        if let Some(word) = self.words.get_mut(cpu / 64) {
             *word |= 1 << (cpu % 64);
+            self.used = self.used.max(cpu / 64 + 1);
         }
     }
 
-    /// Whether it has this CPU and no other.
-    fn is_only(&self, cpu: usize) -> bool {
-        let only = |index| {
-            if index == cpu / 64 {
-                1 << (cpu % 64)
-            } else {
-                0
-            }
+    /// Removes a CPU; whether it was there.
+    #[inline]
+    fn remove(&mut self, cpu: usize) -> bool {
+        let Some(word) = self.words.get_mut(cpu / 64) else {
+            return false;
         };
-        let mut words = self.0.iter().enumerate();
-        words.all(|(index, word)| *word == only(index))
+        let bit = 1 << (cpu % 64);
+        let was_there = *word & bit != 0;
+        *word &= !bit;
+        was_there
     }
 
     /// Whether it has none.
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.words
+            .iter()
+            .take(self.used)
+            .fold(0, |all, word| all | word)
+            == 0
     }
 
-    fn iter(&self) -> impl Iterator<Item = usize> + '_ {
-        self.0.iter().enumerate().flat_map(|(index, word)| {
+    /// Calls `visit` with each CPU.
+    #[inline]
+    fn for_each(&self, mut visit: impl FnMut(usize)) {
+        for (index, word) in self.words.iter().enumerate().take(self.used) {
             let mut rest = *word;
-            core::iter::from_fn(move || {
-                let bit = rest.trailing_zeros();
-                if bit == 64 {
-                    return None;
-                }
+            while rest != 0 {
+                visit(index * 64 + rest.trailing_zeros() as usize);
                 rest &= rest - 1;
-                Some(index * 64 + bit as usize)
-            })
-        })
+            }
+        }
     }
 }
 
@@ -283,82 +291,93 @@ pub(super) fn flush_stale(since: Stamp) {
     }
     if any {
         counters::count(Count::StaleFlushes);
-        flush_on(&stale);
+        flush_on(stale);
     }
 }
 
 /// Flushes all translations of these CPUs, and returns when that is done.
-pub fn flush_on(cpus: &CpuSet) {
-    let this = cpu_id();
-    if cpus.is_only(this) {
-        return flush_local();
+#[inline]
+pub fn flush_on(mut cpus: CpuSet) {
+    let here = cpus.remove(cpu_id());
+    if cpus.is_empty() {
+        if here {
+            flush_local();
+        }
+    } else {
+        flush_on_others(&cpus, here);
     }
+}
+
+/// As above, of `others` and, if `here` says so, of this CPU.
+#[inline(never)]
+fn flush_on_others(others: &CpuSet, here: bool) {
     // Each of them flushes after this tick, if it hears of the request, and some without that: an epoch of that tick or
     // a later one says that it did.
     let asked = frame_table().clock().tick();
-    let mut here = false;
     // Only who was asked is waited for: one that has no guest's tables now may have some again when we look next, and
     // would not know that it is to flush.
-    let mut others = CpuSet::default();
-    for id in cpus.iter() {
-        let Some(cpu) = CPUS.get(id) else { continue };
-        if id == this {
-            here = true;
-        } else if cpu.loaded.load(Ordering::SeqCst) {
+    let mut wait_for = CpuSet::default();
+    others.for_each(|id| {
+        if let Some(cpu) = CPUS.get(id)
+            && cpu.loaded.load(Ordering::SeqCst)
+        {
             counters::count(Count::FlushRequests);
             cpu::request(id, Work::Flush);
-            others.insert(id);
+            wait_for.insert(id);
         }
-    }
+    });
     if here {
         flush_local();
     }
-    for id in others.iter() {
+    wait_for.for_each(|id| {
         if let Some(cpu) = CPUS.get(id) {
             // Acquire: pairs with the Release in `flushed`.
             cpu.wait(id, |cpu| cpu.epoch.load(Ordering::Acquire) >= asked.0);
         }
-    }
+    });
 }
 
 /// Makes these CPUs forget the translations of a page, and returns when that is done.
-pub fn flush_page_on(cpus: &CpuSet, page: Vaddr) {
-    let this = cpu_id();
-    if cpus.is_only(this) {
-        return control::invlpg(page);
-    }
-    let mut all = CpuSet::default();
-    let mut some = CpuSet::default();
-    let mut here = false;
-    for id in cpus.iter() {
-        let Some(cpu) = CPUS.get(id) else { continue };
-        if id == this {
-            here = true;
-        } else if !cpu.loaded.load(Ordering::SeqCst) {
-        } else if cpu.ask_for_page(page) {
-            some.insert(id);
-        } else {
-            all.insert(id);
-        }
-    }
-    // After the page is named, before the CPU is told: an answer with a later tick has seen the page.
-    let asked = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
-    for id in some.iter() {
-        counters::count(Count::FlushRequests);
-        cpu::request(id, Work::FlushPages);
-    }
-    if here {
+#[inline]
+pub fn flush_page_on(mut cpus: CpuSet, page: Vaddr) {
+    if cpus.remove(cpu_id()) {
         control::invlpg(page);
     }
-    if !all.is_empty() {
-        flush_on(&all);
+    if !cpus.is_empty() {
+        flush_page_on_others(&cpus, page);
     }
-    for id in some.iter() {
+}
+
+#[inline(never)]
+fn flush_page_on_others(cpus: &CpuSet, page: Vaddr) {
+    let mut all = CpuSet::default();
+    let mut some = CpuSet::default();
+    cpus.for_each(|id| {
+        if let Some(cpu) = CPUS.get(id)
+            && cpu.loaded.load(Ordering::SeqCst)
+        {
+            if cpu.ask_for_page(page) {
+                some.insert(id);
+            } else {
+                all.insert(id);
+            }
+        }
+    });
+    // After the page is named, before the CPU is told: an answer with a later tick has seen the page.
+    let asked = PAGE_CLOCK.fetch_add(1, Ordering::SeqCst) + 1;
+    some.for_each(|id| {
+        counters::count(Count::FlushRequests);
+        cpu::request(id, Work::FlushPages);
+    });
+    if !all.is_empty() {
+        flush_on_others(&all, false);
+    }
+    some.for_each(|id| {
         if let Some(cpu) = CPUS.get(id) {
             // Acquire: pairs with the Release in `serve`.
             cpu.wait(id, |cpu| cpu.pages_epoch.load(Ordering::Acquire) > asked);
         }
-    }
+    });
 }
 
 /// Flushes all translations of every CPU that has a guest's.
@@ -373,5 +392,5 @@ pub fn flush_all_cpus() {
             all.insert(id);
         }
     }
-    flush_on(&all);
+    flush_on(all);
 }

@@ -330,7 +330,7 @@ fn release(domain: &Domain, unflushed: &mut Unflushed) {
     for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
         cpus.insert(cpu);
     }
-    mm::flush_on(&cpus);
+    mm::flush_on(cpus);
     // As a rule one domain's.
     let mut last: Option<Arc<Domain>> = None;
     while let Some((domid, pin, guard)) = unflushed.pop() {

@@ -112,12 +112,7 @@ impl Item {
             MMUEXT_PIN_L2_TABLE => self.pin(context, PageType::L2, budget),
             MMUEXT_PIN_L3_TABLE => self.pin(context, PageType::L3, budget),
             MMUEXT_PIN_L4_TABLE => self.pin(context, PageType::L4, budget),
-            MMUEXT_UNPIN_TABLE => {
-                let mut work = Work::new(budget, &mut context.state.pending);
-                validator()
-                    .unpin(Mfn::new(self.first), self.owner, &mut work)
-                    .map_err(table_stop)
-            }
+            MMUEXT_UNPIN_TABLE => self.unpin(context, budget),
             MMUEXT_NEW_BASEPTR => self.new_kernel_root(context, budget),
             MMUEXT_NEW_USER_BASEPTR => self.new_user_root(context, budget),
             MMUEXT_CLEAR_PAGE => Ok(self.clear_page(budget)?),
@@ -147,6 +142,7 @@ impl Item {
         }
     }
 
+    #[inline(never)]
     fn pin(
         &self,
         context: &mut Context<'_>,
@@ -159,6 +155,15 @@ impl Item {
             .map_err(table_stop)
     }
 
+    #[inline(never)]
+    fn unpin(&self, context: &mut Context<'_>, budget: &mut Budget) -> Result<(), Stop> {
+        let mut work = Work::new(budget, &mut context.state.pending);
+        validator()
+            .unpin(Mfn::new(self.first), self.owner, &mut work)
+            .map_err(table_stop)
+    }
+
+    #[inline(never)]
     fn new_kernel_root(&self, context: &mut Context<'_>, budget: &mut Budget) -> Result<(), Stop> {
         if self.owner != context.domain.id() {
             return Err(Errno::EPERM.into());
@@ -185,6 +190,7 @@ impl Item {
         Ok(())
     }
 
+    #[inline(never)]
     fn new_user_root(&self, context: &mut Context<'_>, budget: &mut Budget) -> Result<(), Stop> {
         if self.owner != context.domain.id() {
             return Err(Errno::EPERM.into());
@@ -213,6 +219,7 @@ impl Item {
         Ok(())
     }
 
+    #[inline]
     fn perform_local(&self, context: &mut Context<'_>) -> Result<(), Errno> {
         let domain = context.domain;
         let address = Vaddr::new(self.first);
@@ -225,18 +232,18 @@ impl Item {
             }
             MMUEXT_TLB_FLUSH_MULTI => {
                 counters::count(Count::GuestFlushes);
-                mm::flush_on(&cpus()?);
+                mm::flush_on(cpus()?);
             }
-            MMUEXT_TLB_FLUSH_ALL => mm::flush_on(&all_cpus_of(domain)),
+            MMUEXT_TLB_FLUSH_ALL => mm::flush_on(all_cpus_of(domain)),
             MMUEXT_INVLPG_LOCAL if is_address => control::invlpg(address),
             MMUEXT_INVLPG_MULTI => {
                 counters::count(Count::GuestFlushes);
                 let cpus = cpus()?;
                 if is_address {
-                    mm::flush_page_on(&cpus, address);
+                    mm::flush_page_on(cpus, address);
                 }
             }
-            MMUEXT_INVLPG_ALL if is_address => mm::flush_page_on(&all_cpus_of(domain), address),
+            MMUEXT_INVLPG_ALL if is_address => mm::flush_page_on(all_cpus_of(domain), address),
             MMUEXT_INVLPG_LOCAL | MMUEXT_INVLPG_ALL => {}
             MMUEXT_FLUSH_CACHE | MMUEXT_FLUSH_CACHE_GLOBAL => {
                 if !domain.io_access.has_devices() {
@@ -251,6 +258,7 @@ impl Item {
         Ok(())
     }
 
+    #[inline(never)]
     fn set_ldt(&self, context: &mut Context<'_>) -> Result<(), Errno> {
         let entries = self.second as u32;
         let base = if entries == 0 { 0 } else { self.first };
@@ -280,12 +288,14 @@ impl Item {
             .map_err(|_: TypeError| Errno::EINVAL)
     }
 
+    #[inline(never)]
     fn clear_page(&self, budget: &mut Budget) -> Result<(), Errno> {
         let page = self.writable(self.first, budget)?;
         platform_memory::map(page.page()).zero();
         Ok(())
     }
 
+    #[inline(never)]
     fn copy_page(&self, budget: &mut Budget) -> Result<(), Errno> {
         let source = mm::frame_table()
             .get(Mfn::new(self.second), self.owner)

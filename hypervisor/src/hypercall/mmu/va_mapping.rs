@@ -9,6 +9,7 @@ use xen_abi::mmu::{UVMF_ALL, UVMF_FLUSHTYPE_MASK, UVMF_INVLPG, UVMF_LOCAL, UVMF_
 
 use super::{Subject, finish_pending, l1_errno};
 use crate::context::Context;
+use crate::creation::MAX_VCPUS;
 use crate::domain::Domain;
 use crate::hypercall::{errno, ok};
 use crate::mm::{self, CpuSet, validator, walk_to_l1};
@@ -86,12 +87,12 @@ fn flush(domain: &Domain, address: Vaddr, flags: u64) -> Result<(), Errno> {
         UVMF_TLB_FLUSH => match cpus {
             UVMF_LOCAL => mm::flush_local(),
             UVMF_ALL => mm::flush_all_cpus(),
-            bitmap => mm::flush_on(&cpus_of(domain, bitmap)?),
+            bitmap => mm::flush_on(cpus_of(domain, bitmap)?),
         },
         UVMF_INVLPG => match cpus {
             UVMF_LOCAL => control::invlpg(address),
-            UVMF_ALL => mm::flush_page_on(&all_cpus_of(domain), address),
-            bitmap => mm::flush_page_on(&cpus_of(domain, bitmap)?, address),
+            UVMF_ALL => mm::flush_page_on(all_cpus_of(domain), address),
+            bitmap => mm::flush_page_on(cpus_of(domain, bitmap)?, address),
         },
         _ => {}
     }
@@ -112,15 +113,18 @@ pub(super) fn all_cpus_of(domain: &Domain) -> CpuSet {
 /// # Errors
 /// `EFAULT`: the bitmap cannot be read.
 pub(super) fn cpus_of(domain: &Domain, bitmap: u64) -> Result<CpuSet, Errno> {
+    let mut bytes = [0; MAX_VCPUS.div_ceil(8) as usize];
+    let named = domain.max_vcpus().div_ceil(8) as usize;
+    let named = bytes.get_mut(..named).ok_or(Errno::EINVAL)?;
+    guest::copy_from(named, Vaddr::new(bitmap)).map_err(|_| Errno::EFAULT)?;
     let mut cpus = CpuSet::default();
-    let bytes = domain.max_vcpus().div_ceil(8);
-    for byte in 0..bytes {
-        let at = bitmap.checked_add(u64::from(byte)).ok_or(Errno::EFAULT)?;
-        let bits: u8 = guest::read(Vaddr::new(at)).map_err(|_| Errno::EFAULT)?;
-        for bit in (0..8).filter(|bit| bits >> bit & 1 != 0) {
-            if let Some(cpu) = domain.vcpu(byte * 8 + bit).and_then(Vcpu::loaded_on) {
+    for (first, bits) in (0..).step_by(8).zip(named) {
+        while *bits != 0 {
+            let vcpu = first + bits.trailing_zeros();
+            if let Some(cpu) = domain.vcpu(vcpu).and_then(Vcpu::loaded_on) {
                 cpus.insert(cpu);
             }
+            *bits &= *bits - 1;
         }
     }
     Ok(cpus)
