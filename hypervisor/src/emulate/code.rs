@@ -76,7 +76,20 @@ fn descriptor(context: &Context<'_>, selector: u16) -> Option<u64> {
     Some(DirectMap.read_entry(page.frame(), index as usize % PER_PAGE))
 }
 
+/// `rdmsr` without prefixes.
+const RDMSR: u16 = u16::from_le_bytes([0x0f, 0x32]);
+/// Its length.
+pub const RDMSR_LENGTH: u8 = 2;
+
 impl Code {
+    /// Whether 64-bit code is about to execute a plain `rdmsr`, as Linux does at each switch of processes: it is known
+    /// without decoding. False where the bytes cannot be read.
+    #[inline]
+    pub fn is_at_rdmsr(&self, rip: u64) -> bool {
+        self.mode == Mode::Long
+            && guest::read_u32(Vaddr::new(rip)).is_ok_and(|bytes| bytes as u16 == RDMSR)
+    }
+
     /// The bytes at `rip`: as many as an instruction can have, or fewer where the rest cannot be read.
     ///
     /// # Errors

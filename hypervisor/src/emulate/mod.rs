@@ -59,6 +59,10 @@ pub fn privileged_instruction(context: &mut Context<'_>) -> Result<bool, CrashRe
     let Some(code) = code_segment(context) else {
         return Ok(false);
     };
+    if context.state.in_kernel && code.is_at_rdmsr(context.regs.rip) {
+        let carried = model_specific::read(context);
+        return finish(context, &code, carried, code::RDMSR_LENGTH);
+    }
     let bytes = match code.fetch(context.regs.rip) {
         Ok(bytes) => bytes,
         // That it is not canonical is the fault, not what is there.
