@@ -170,11 +170,18 @@ fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
         deliver_upcall(context)?;
     }
     time::program_timer(context.cpu);
-    if !context.cpu.begin_guest() {
-        return Ok(());
-    }
-    let stopped = platform_cpu::enter_guest(context.regs, &mut context.state.in_kernel);
-    context.cpu.end_guest();
+    let stopped = loop {
+        if !context.cpu.begin_guest() {
+            return Ok(());
+        }
+        let stopped = platform_cpu::enter_guest(context.regs, &mut context.state.in_kernel);
+        context.cpu.end_guest();
+        if !stopped.is_by_interrupt(irq::vector::RESCHEDULE) || context.cpu.has_work() {
+            break stopped;
+        }
+        // Another CPU wanted a flush and no more, and has it: the guest goes on.
+        irq::end_reschedule();
+    };
     match stopped.exit() {
         Exit::Syscall => {
             if context.state.in_kernel {

@@ -211,12 +211,19 @@ pub fn apic_id(cpu: usize) -> Option<u32> {
     (id != u32::MAX).then_some(id)
 }
 
+#[inline]
 fn send(cpu: usize, vector: u8) {
     if let (Some(lapic), Some(id)) = (LAPIC.get(), apic_id(cpu))
         && !lapic.send(id, vector)
     {
-        log::error!("CPU{cpu} could not be sent interrupt {vector:#x}");
+        note_unsent(cpu, vector);
     }
+}
+
+#[cold]
+#[inline(never)]
+fn note_unsent(cpu: usize, vector: u8) {
+    log::error!("CPU{cpu} could not be sent interrupt {vector:#x}");
 }
 
 /// Makes another CPU leave its guest or its idle loop and look at its work.
@@ -297,6 +304,12 @@ pub fn handle(cpu: &mut Cpu, vector: u8) {
         vector::FIRST_DEVICE..=vector::LAST_DEVICE => device(cpu, vector),
         _ => other(vector),
     }
+}
+
+/// Ends an interrupt at [`vector::RESCHEDULE`] that was about nothing but flushes, which are done.
+#[inline]
+pub fn end_reschedule() {
+    end_of_interrupt();
 }
 
 #[inline]

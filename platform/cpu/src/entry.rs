@@ -70,6 +70,12 @@ impl DerefMut for GuestFrame {
 pub struct Stopped(u64);
 
 impl Stopped {
+    /// Whether this interrupt is why.
+    #[inline]
+    pub fn is_by_interrupt(self, vector: u8) -> bool {
+        self.0 >> 32 == u64::from(vector)
+    }
+
     /// Why.
     #[inline]
     pub fn exit(self) -> Exit {

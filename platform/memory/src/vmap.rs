@@ -150,13 +150,24 @@ impl Mmio {
     #[inline]
     fn check(&self, offset: usize, size: usize) -> u64 {
         let end = (offset as u64).saturating_add(size as u64);
-        let at = self.base.saturating_add(offset as u64);
-        assert!(
-            end <= self.len && at.is_multiple_of(size as u64),
+        if end > self.len {
+            self.refuse(offset);
+        }
+        // Within the window, which has an end.
+        let at = self.base.wrapping_add(offset as u64);
+        if !at.is_multiple_of(size as u64) {
+            self.refuse(offset);
+        }
+        at
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, offset: usize) -> ! {
+        panic!(
             "device register at {offset:#x} of a window of {:#x} bytes",
             self.len
         );
-        at
     }
 
     /// Bytes of the window.
