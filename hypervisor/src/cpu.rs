@@ -151,12 +151,10 @@ pub struct Cpu {
     /// Number: 0 is the one that booted.
     pub id: usize,
     shared: &'static Shared,
-    /// Deadline that the hardware timer is set for, or [`timer_queues::NEVER`].
+    /// Deadline that the hardware timer is set for, or [`timer_queues::NEVER`]. What is due next is not before it.
     pub programmed: u64,
     /// Whether the vCPU that runs should stop doing so.
     pub reschedule: bool,
-    /// End of the running vCPU's time slice, in nanoseconds; [`timer_queues::NEVER`] if it may run on.
-    pub slice_end: u64,
     /// Audit everything once no vCPU is loaded here.
     pub audit: Option<Wanted>,
     /// Print the registers of the guest that runs here (debug keys).
@@ -173,7 +171,6 @@ impl Cpu {
             shared: SHARED.get(id)?,
             programmed: timer_queues::NEVER,
             reschedule: false,
-            slice_end: timer_queues::NEVER,
             audit: None,
             show_registers: false,
             last_write: LastWrite::default(),

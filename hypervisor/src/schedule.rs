@@ -12,7 +12,7 @@ use boot_info::config;
 use platform_cpu::lock::{Once, SpinGuard, SpinLock};
 use platform_cpu::park;
 use scheduler::{
-    Affinity, CpuMask, Kind, Lock, Next, OutOfMemory, PoolError, PoolId, Pools, State,
+    Affinity, CpuMask, Kind, Lock, Next, Notice, OutOfMemory, PoolError, PoolId, Pools, State,
 };
 
 use crate::context::Context;
@@ -126,14 +126,31 @@ fn kick_one(cpu: Option<usize>) {
     }
 }
 
+fn heed(notice: Option<Notice>) {
+    match notice {
+        None => {}
+        Some(Notice::Pick(cpu)) => cpu::request(cpu, Work::Reschedule),
+        // This CPU looks before it enters a guest.
+        Some(Notice::Sooner(cpu)) if cpu == platform_cpu::cpu_id() => {}
+        Some(Notice::Sooner(cpu)) => cpu::request(cpu, Work::Timers),
+    }
+}
+
+/// When the CPU should [`pick`] again at the latest, or [`timer_queues::NEVER`]. Other CPUs may make it sooner.
+#[inline]
+pub fn turn_end(cpu: usize) -> u64 {
+    scheduler().map_or(timer_queues::NEVER, |scheduler| scheduler.turn_end(cpu))
+}
+
 /// Decides what `cpu`, which has `loaded` loaded, does. A vCPU to switch to counts as loaded from now on.
 pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
     let Some(scheduler) = scheduler() else {
         return Next::Idle;
     };
     let pick = scheduler.pick(cpu.id, loaded.map(|vcpu| &vcpu.vcpu.unit), time::now());
-    cpu.slice_end = pick.until.unwrap_or(timer_queues::NEVER);
-    kick(&pick.kick);
+    if !pick.kick.is_empty() {
+        kick(&pick.kick);
+    }
     pick.next
 }
 
@@ -141,7 +158,7 @@ pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
 #[inline(never)]
 pub fn release(vcpu: &Vcpu) {
     if let Some(scheduler) = scheduler() {
-        kick_one(scheduler.release(&vcpu.unit, time::now()));
+        kick_one(scheduler.release(&vcpu.unit, time::now));
     }
     park::wake(loaded_key(vcpu));
 }
@@ -188,16 +205,17 @@ pub fn is_running(vcpu: &Vcpu) -> bool {
 /// them.
 pub fn update(domain: &Domain, vcpu: &Vcpu) {
     let Some(scheduler) = scheduler() else { return };
-    let cpu = scheduler.update(&vcpu.unit, time::now(), || {
+    let now = time::now();
+    let notice = scheduler.update(&vcpu.unit, now, || {
         let runs = can_run(domain, vcpu);
         if runs {
-            vcpu_time::note_runnable(vcpu);
+            vcpu_time::note_runnable(vcpu, now);
         } else {
-            vcpu_time::note_not_runnable(vcpu);
+            vcpu_time::note_not_runnable(vcpu, now);
         }
         runs
     });
-    kick_one(cpu);
+    heed(notice);
 }
 
 /// Takes the running vCPU off the queue until what it waits for happens.

@@ -26,7 +26,7 @@ use crate::cpu::Cpu;
 use crate::domain::Domain;
 use crate::timer_queues::NEVER;
 use crate::vcpu::Vcpu;
-use crate::{domains, io_access, irq, ranks, timer_queues};
+use crate::{domains, io_access, irq, ranks, schedule, timer_queues};
 
 /// Bytes of an HPET's registers.
 const HPET_BYTES: u64 = 0x400;
@@ -254,11 +254,12 @@ pub fn delay_ns(ns: u64) {
     }
 }
 
-/// Sets this CPU's timer for the next thing that is due on it.
+/// Sets this CPU's timer for the next thing that is due on it. What was put off does not change it: the timer fires
+/// once for nothing and is set then, where each switch of vCPUs would set it.
 #[inline]
 pub fn program_timer(cpu: &mut Cpu) {
-    let next = timer_queues::next_deadline(cpu.id).min(cpu.slice_end);
-    if next != cpu.programmed {
+    let next = timer_queues::next_deadline(cpu.id).min(schedule::turn_end(cpu.id));
+    if next < cpu.programmed {
         cpu.programmed = next;
         set_timer(next);
     }
@@ -269,10 +270,6 @@ fn set_timer(deadline: u64) {
     let (Some(clock), Some(hardware), Some(lapic)) = (clock(), HARDWARE.get(), irq::lapic()) else {
         return;
     };
-    if deadline == NEVER {
-        lapic.stop_timer();
-        return;
-    }
     let now = rdtsc();
     let ahead = deadline.saturating_sub(clock.at(now));
     // Rather late than early: after an early interrupt the timer would have to be set again.

@@ -18,7 +18,7 @@ struct CpuTimers {
 }
 
 /// No deadline.
-pub const NEVER: u64 = u64::MAX;
+pub const NEVER: u64 = scheduler::NEVER;
 
 static TIMERS: [CpuTimers; MAX_CPUS] = [const {
     CpuTimers {

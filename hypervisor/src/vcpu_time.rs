@@ -137,7 +137,7 @@ pub fn run_timers(cpu: &mut Cpu) {
             }
         }
     }
-    if cpu.slice_end <= now {
+    if schedule::turn_end(cpu.id) <= now {
         cpu.reschedule = true;
     }
 }
@@ -373,31 +373,31 @@ pub fn note_stopped(domain: &Domain, vcpu: &Vcpu) {
 }
 
 /// Notes that a vCPU of which nothing is loaded can run.
-pub fn note_runnable(vcpu: &Vcpu) {
+pub fn note_runnable(vcpu: &Vcpu, now: u64) {
     let mut runstate = vcpu.runstate.lock();
     if runstate.info.state == RUNSTATE_BLOCKED || runstate.info.state == RUNSTATE_OFFLINE {
-        runstate.change(RUNSTATE_RUNNABLE, time::now());
+        runstate.change(RUNSTATE_RUNNABLE, now);
     }
 }
 
 /// Notes that a vCPU that waited for a CPU is not to run any more.
-pub fn note_not_runnable(vcpu: &Vcpu) {
+pub fn note_not_runnable(vcpu: &Vcpu, now: u64) {
     let mut runstate = vcpu.runstate.lock();
     if runstate.info.state == RUNSTATE_RUNNABLE {
-        runstate.change(RUNSTATE_OFFLINE, time::now());
+        runstate.change(RUNSTATE_OFFLINE, now);
     }
 }
 
 fn change(domain: &Domain, vcpu: &Vcpu, state: i32, visible: bool) {
-    let copy = {
+    let shown = {
         let mut runstate = vcpu.runstate.lock();
         if runstate.info.state == state {
             return;
         }
         runstate.change(state, time::now());
-        *runstate
+        (visible && runstate.area != 0).then(|| *runstate)
     };
-    if visible {
+    if let Some(copy) = shown {
         publish(domain, &copy);
     }
 }

@@ -11,9 +11,11 @@
 //!
 //! # The protocol
 //!
-//! - A CPU that was told to by the answer of an operation, whose current unit slept or yielded, or for which the time
-//!   of the last [`Pick`] is up, calls [`Scheduler::pick`] and does what [`Pick::next`] says. The answer also
+//! - A CPU that was told to by the answer of an operation, whose current unit slept or yielded, or whose turn is over
+//!   ([`Scheduler::turn_end`]), calls [`Scheduler::pick`] and does what [`Pick::next`] says. The answer also
 //!   names other CPUs that should pick, now and then ([`Pick::kick`]).
+//! - A unit that becomes ready and may not take a CPU before some time makes that CPU's turn end then
+//!   ([`Notice::Sooner`]): the CPU sets its timer anew, and picks no sooner.
 //! - A CPU that loads another unit's registers first saves those that it has, and then calls
 //!   [`Scheduler::release`]. Until then no other CPU is told to run that unit. An idle CPU may keep a
 //!   sleeping unit's registers: it is where the unit is woken.
@@ -53,7 +55,7 @@ pub use mask::{CpuMask, MAX_CPUS};
 pub use policy::Kind;
 pub use pools::{DEFAULT_POOL, PoolError, PoolId, PoolInfo, Pools};
 pub use queue::Queue;
-pub use scheduler::{Lock, Next, Pick, Scheduler};
+pub use scheduler::{Lock, NEVER, Next, Notice, Pick, Scheduler};
 pub use share::{CAP_PERIOD, DEFAULT_WEIGHT, MAX_WEIGHT, Share};
 pub use topology::{QueueInfo, UnitInfo};
 pub use unit::{Affinity, Payload, State, Unit};

@@ -50,10 +50,17 @@ impl CpuMask {
     }
 
     /// Takes `cpu` out.
+    #[inline]
     pub fn remove(&mut self, cpu: usize) {
         if let Some(word) = self.0.get_mut(cpu / 64) {
             *word &= !(1 << (cpu % 64));
         }
+    }
+
+    /// Whether a CPU is in both.
+    #[inline]
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(a, b)| a & b != 0)
     }
 
     /// The CPUs in both.
@@ -79,7 +86,7 @@ impl CpuMask {
     /// Whether there is no CPU in it.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
+        self.0.iter().fold(0, |all, word| all | word) == 0
     }
 
     /// Number of CPUs.
@@ -131,6 +138,7 @@ impl AtomicCpuMask {
         Self([const { AtomicU64::new(0) }; WORDS])
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> CpuMask {
         CpuMask([0, 1, 2, 3].map(|index: usize| {
             self.0
@@ -139,6 +147,12 @@ impl AtomicCpuMask {
         }))
     }
 
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.load().is_empty()
+    }
+
+    #[inline]
     pub(crate) fn contains(&self, cpu: usize) -> bool {
         self.0
             .get(cpu / 64)
@@ -152,6 +166,7 @@ impl AtomicCpuMask {
     }
 
     /// Takes `cpu` out, and tells whether it was in.
+    #[inline]
     pub(crate) fn remove(&self, cpu: usize) -> bool {
         self.0.get(cpu / 64).is_some_and(|word| {
             let bit = 1 << (cpu % 64);

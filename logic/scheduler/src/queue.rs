@@ -64,9 +64,10 @@ impl<T: Payload> Units<T> {
     }
 
     /// Whether the unit's affinity allows the CPU.
+    #[inline]
     pub(crate) fn may_run_on(&self, slot: u32, cpu: usize) -> bool {
         self.get(slot)
-            .is_some_and(|entry| entry.allowed(&self.pool).contains(cpu))
+            .is_some_and(|entry| entry.may_run_on(cpu, &self.pool))
     }
 
     /// Whether no other CPU has the unit loaded.
@@ -76,11 +77,22 @@ impl<T: Payload> Units<T> {
     }
 
     /// The first ready unit that may run on `cpu` now.
+    #[inline]
     pub(crate) fn first_for(&self, cpu: usize) -> Option<u32> {
+        let fits = |entry: &Entry<T>| {
+            entry.may_run_on(cpu, &self.pool) && entry.payload.unit().may_run_on(cpu)
+        };
         self.ready
             .iter()
             .copied()
-            .find(|slot| self.may_run_on(*slot, cpu) && self.is_free_for(*slot, cpu))
+            .find(|slot| self.get(*slot).is_some_and(fits))
+    }
+
+    /// Takes a unit out of `ready`.
+    fn remove_ready(&mut self, slot: u32) {
+        if let Some(at) = self.ready.iter().position(|other| *other == slot) {
+            self.ready.remove(at);
+        }
     }
 
     /// Compares two units' tags.
@@ -235,7 +247,7 @@ impl<T: Payload> Queue<T> {
         let mut ran_on = None;
         match state {
             State::Asleep => {}
-            State::Ready => self.units.ready.retain(|other| *other != slot),
+            State::Ready => self.units.remove_ready(slot),
             State::Parked(_) => {
                 self.units.parked.retain(|other| *other != slot);
                 if let Some(entry) = self.units.get_mut(slot) {
@@ -304,15 +316,17 @@ impl<T: Payload> Queue<T> {
         };
         policy.bound(entry, MAX_LAG);
         if entry.state == State::Ready {
-            self.units.ready.retain(|other| *other != slot);
+            self.units.remove_ready(slot);
             self.units.insert_by_tag(slot);
         }
     }
 
+    #[inline]
     pub(crate) fn runner(&self, cpu: usize) -> Option<&Runner> {
         self.runners.iter().find(|runner| runner.cpu == cpu)
     }
 
+    #[inline]
     pub(crate) fn runner_mut(&mut self, cpu: usize) -> Option<&mut Runner> {
         self.runners.iter_mut().find(|runner| runner.cpu == cpu)
     }
@@ -382,15 +396,23 @@ impl<T: Payload> Queue<T> {
     }
 
     /// Makes sure that a unit's domain lets it run; parks it if it does not.
+    #[inline]
     pub(crate) fn has_budget(&mut self, slot: u32, now: u64) -> bool {
         let Some(entry) = self.units.get_mut(slot) else {
             return false;
         };
-        let share = entry.payload.share();
-        if share.cap() == 0 {
-            entry.return_grant();
-            return true;
+        if entry.payload.share().cap() != 0 {
+            return self.has_grant(slot, now);
         }
+        entry.return_grant();
+        true
+    }
+
+    /// [`Self::has_budget`] of a unit with a cap.
+    fn has_grant(&mut self, slot: u32, now: u64) -> bool {
+        let Some(entry) = self.units.get_mut(slot) else {
+            return false;
+        };
         if entry.grant.is_some_and(|grant| grant.left > 0) {
             return true;
         }
@@ -407,6 +429,22 @@ impl<T: Payload> Queue<T> {
         self.take_off(slot, now);
         self.park(slot, until);
         false
+    }
+
+    /// The queue's CPU that should choose again because `slot` became ready, when none is idle.
+    pub(crate) fn disturbed_by(&self, slot: u32, now: u64) -> Option<usize> {
+        self.policy.disturbs(&self.units, &self.runners, slot, now)
+    }
+
+    /// If `cpu` would choose to go on with its turn: when it should choose again, now that another unit is ready.
+    pub(crate) fn go_on(&mut self, cpu: usize, now: u64) -> Option<u64> {
+        let current = self.runner(cpu)?.current?;
+        self.charge(cpu, now);
+        let choice = self.choose(cpu, now);
+        if choice.open || choice.slot != Some(current) {
+            return None;
+        }
+        self.start(cpu, Some(current), false, now)
     }
 
     /// Lets `cpu` run `slot`, or nothing, from `now` on. Returns when to choose again.
@@ -453,25 +491,31 @@ impl<T: Payload> Queue<T> {
     /// The ready unit that `cpu` of another queue should take, if any, and its claim; only one that likes to run there,
     /// if `liked`.
     pub(crate) fn first_to_leave(&self, cpu: usize, liked: bool) -> Option<(u32, Claim)> {
-        self.most_deserving(|entry, allowed| {
-            allowed.contains(cpu)
-                && (!liked || entry.preferred(allowed).contains(cpu))
+        let pool = &self.units.pool;
+        self.most_deserving(|entry| {
+            entry.may_run_on(cpu, pool)
+                && (!liked || entry.preferred(entry.allowed(pool)).contains(cpu))
                 && entry.payload.unit().may_run_on(cpu)
         })
     }
 
     /// What other queues' CPUs need to know: the claim of the ready unit that is the first to go elsewhere.
+    #[inline]
     pub(crate) fn offer(&self) -> Option<Claim> {
-        self.most_deserving(|_, allowed| !allowed.without(self.units.cpus).is_empty())
+        let pool = &self.units.pool;
+        let elsewhere = pool.without(self.units.cpus);
+        if self.units.ready.is_empty() || elsewhere.is_empty() {
+            return None;
+        }
+        self.most_deserving(|entry| entry.may_run_in(&elsewhere, pool))
             .map(|(_, claim)| claim)
     }
 
     /// Of the ready units that may leave and for which `fits` says so, the one with the strongest claim.
-    fn most_deserving(&self, fits: impl Fn(&Entry<T>, CpuMask) -> bool) -> Option<(u32, Claim)> {
+    fn most_deserving(&self, fits: impl Fn(&Entry<T>) -> bool) -> Option<(u32, Claim)> {
         let fitting = |slot: u32| {
             let entry = self.units.get(slot)?;
-            let allowed = entry.allowed(&self.units.pool);
-            (self.policy.may_leave(slot) && fits(entry, allowed))
+            (self.policy.may_leave(slot) && fits(entry))
                 .then(|| (slot, Claim::of(entry.tag, entry.weight())))
         };
         self.units

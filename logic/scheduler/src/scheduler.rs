@@ -40,16 +40,24 @@ pub enum Next<T> {
     Unload,
 }
 
-/// Answer to a CPU that asked what to run.
+/// Answer to a CPU that asked what to run. It is for as long as [`Scheduler::turn_end`] says.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pick<T> {
     /// What to run.
     pub next: Next<T>,
-    /// When to pick again at the latest, in absolute nanoseconds; `None` if only a request of others changes the answer.
-    pub until: Option<u64>,
     /// Other CPUs that should pick now; mostly none.
     pub kick: CpuMask,
+}
+
+/// What a CPU is to be told after a unit became ready, or not any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Notice {
+    /// The CPU should pick now.
+    Pick(usize),
+    /// What it runs goes on, but [`Scheduler::turn_end`] of the CPU is sooner than it was.
+    Sooner(usize),
 }
 
 /// What a queue tells those who do not hold its lock.
@@ -61,11 +69,18 @@ struct Slot<L> {
     units: AtomicUsize,
 }
 
+/// What is known of a CPU without a lock.
+struct CpuSlot {
+    /// Its queue, or [`NO_QUEUE`].
+    queue: AtomicU32,
+    /// When it should pick again at the latest, or [`NEVER`]; changed with its queue's lock.
+    turn_end: AtomicU64,
+}
+
 /// All run queues of the machine. See the [crate's page](crate) for the protocol.
 pub struct Scheduler<T, L> {
     queues: Vec<Slot<L>>,
-    /// The queue of each CPU, or [`NO_QUEUE`].
-    queue_of: Vec<AtomicU32>,
+    cpus: Vec<CpuSlot>,
     /// CPUs that have nothing to run and would take any unit. Who takes a CPU out tells it to pick.
     pub(crate) idle: AtomicCpuMask,
     /// Queues that have a ready unit which may go elsewhere.
@@ -73,6 +88,8 @@ pub struct Scheduler<T, L> {
     payload: PhantomData<fn() -> T>,
 }
 
+/// A time that does not come.
+pub const NEVER: u64 = u64::MAX;
 const NO_QUEUE: u32 = u32::MAX;
 /// How soon an idle CPU tries again to lock a queue that has work for it.
 const RETRY: u64 = 50_000;
@@ -96,23 +113,26 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     /// # Errors
     /// [`OutOfMemory`].
     pub fn new(cpus: usize, make_lock: impl Fn(Queue<T>) -> L) -> Result<Self, OutOfMemory> {
-        let cpus = cpus.min(MAX_CPUS);
+        let count = cpus.min(MAX_CPUS);
         let mut queues = Vec::new();
-        let mut queue_of = Vec::new();
-        queues.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
-        queue_of.try_reserve_exact(cpus).map_err(|_| OutOfMemory)?;
-        for index in 0..cpus {
+        let mut cpus = Vec::new();
+        queues.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
+        cpus.try_reserve_exact(count).map_err(|_| OutOfMemory)?;
+        for index in 0..count {
             queues.push(Slot {
                 lock: make_lock(Queue::new(index)),
                 claim_from: AtomicU64::new(0),
                 claim_weight: AtomicU32::new(0),
                 units: AtomicUsize::new(0),
             });
-            queue_of.push(AtomicU32::new(NO_QUEUE));
+            cpus.push(CpuSlot {
+                queue: AtomicU32::new(NO_QUEUE),
+                turn_end: AtomicU64::new(NEVER),
+            });
         }
         Ok(Self {
             queues,
-            queue_of,
+            cpus,
             idle: AtomicCpuMask::new(),
             waiting: AtomicCpuMask::new(),
             payload: PhantomData,
@@ -120,13 +140,10 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     }
 
     /// Makes a unit runnable or not, as `runs` says, which is asked under the lock of the unit's queue: whoever changes
-    /// something that `runs` looks at calls this afterwards, and the last one leaves the unit as it should be. Returns
-    /// the CPU that should pick, if any.
-    #[must_use]
-    pub fn update(&self, unit: &Unit, now: u64, runs: impl FnOnce() -> bool) -> Option<usize> {
+    /// something that `runs` looks at calls this afterwards, and the last one leaves the unit as it should be.
+    pub fn update(&self, unit: &Unit, now: u64, runs: impl FnOnce() -> bool) -> Option<Notice> {
         let (mut queue, slot) = self.lock_unit(unit)?;
         if runs() {
-            queue.charge_all(now);
             if !queue.wake(slot) {
                 return None;
             }
@@ -134,7 +151,15 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 entry.payload.share().note_awake();
             }
             self.publish(&queue);
-            self.cpu_for(&queue, slot, now)
+            if let Some(cpu) = self.idle_cpu_for(&queue, slot) {
+                return Some(Notice::Pick(cpu));
+            }
+            let cpu = queue.disturbed_by(slot, now)?;
+            match queue.go_on(cpu, now) {
+                // The time limits how often units take each other's place: here is why a wake-up rarely costs a pick.
+                Some(until) => self.shorten_turn(cpu, until).then_some(Notice::Sooner(cpu)),
+                None => Some(Notice::Pick(cpu)),
+            }
         } else {
             let (was_awake, ran_on) = queue.sleep(slot, now);
             if was_awake {
@@ -143,7 +168,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 }
                 self.publish(&queue);
             }
-            ran_on
+            ran_on.map(Notice::Pick)
         }
     }
 
@@ -157,12 +182,21 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         }
     }
 
-    /// Notes that `cpu` has saved the unit's registers and has them no more. Returns another CPU that should pick.
+    /// Notes that a CPU has saved the unit's registers and has them no more. Returns another CPU that should pick. `now`
+    /// is asked for the time if that matters.
     #[must_use]
-    pub fn release(&self, unit: &Unit, now: u64) -> Option<usize> {
-        if !unit.unload() {
-            return None;
+    #[inline]
+    pub fn release(&self, unit: &Unit, now: impl FnOnce() -> u64) -> Option<usize> {
+        if unit.unload() {
+            self.offer_again(unit, now())
+        } else {
+            None
         }
+    }
+
+    /// Finds a CPU for a unit that another one passed by while it was loaded.
+    #[inline(never)]
+    fn offer_again(&self, unit: &Unit, now: u64) -> Option<usize> {
         let (queue, slot) = self.lock_unit(unit)?;
         queue
             .units
@@ -182,13 +216,41 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         queue.units.get(slot).map_or(0, |entry| entry.run_time)
     }
 
+    /// When `cpu` should pick again at the latest, in absolute nanoseconds; [`NEVER`] if only others' doing changes what
+    /// it runs. Others make it sooner ([`Notice::Sooner`]).
+    #[inline]
+    pub fn turn_end(&self, cpu: usize) -> u64 {
+        self.cpus
+            .get(cpu)
+            .map_or(NEVER, |slot| slot.turn_end.load(Ordering::Relaxed))
+    }
+
+    /// Ends the turn of `cpu`, whose queue is locked, at `until`, if it would be later. Whether it is sooner now.
+    fn shorten_turn(&self, cpu: usize, until: u64) -> bool {
+        let Some(slot) = self.cpus.get(cpu) else {
+            return false;
+        };
+        let is_sooner = until < slot.turn_end.load(Ordering::Relaxed);
+        if is_sooner {
+            slot.turn_end.store(until, Ordering::Relaxed);
+        }
+        is_sooner
+    }
+
+    fn set_turn_end(&self, cpu: usize, until: Option<u64>) {
+        if let Some(slot) = self.cpus.get(cpu) {
+            slot.turn_end
+                .store(until.unwrap_or(NEVER), Ordering::Relaxed);
+        }
+    }
+
     /// Decides what `cpu`, which has `loaded` loaded, runs from `now` on. A CPU that is in no pool idles.
     pub fn pick(&self, cpu: usize, loaded: Option<&Unit>, now: u64) -> Pick<T> {
         let was_idle = self.idle.remove(cpu);
         let Some(mut queue) = self.lock_queue_of(cpu) else {
+            self.set_turn_end(cpu, None);
             return Pick {
                 next: loaded.map_or(Next::Idle, |_| Next::Unload),
-                until: None,
                 kick: CpuMask::EMPTY,
             };
         };
@@ -236,6 +298,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         };
         let until = queue.start(cpu, choice.slot, choice.open, now);
         let until = earlier(earlier(until, queue.next_unpark()), retry);
+        self.set_turn_end(cpu, until);
         self.publish(&queue);
         let next = match (choice.slot.and_then(|slot| queue.units.get(slot)), loaded) {
             (Some(entry), Some(loaded)) if core::ptr::eq(entry.payload.unit(), loaded) => {
@@ -261,11 +324,14 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             kick = self.look_on(&queue);
         }
         for slot in queue.units.ready.iter().take(OFFERS) {
+            if self.idle.is_empty() {
+                break;
+            }
             if let Some(idle) = self.idle_cpu_for(&queue, *slot) {
                 kick.insert(idle);
             }
         }
-        Pick { next, until, kick }
+        Pick { next, kick }
     }
 
     /// Idle CPUs for what waits in other queues: this one was told to look, and has something else to run now.
@@ -296,10 +362,26 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     }
 
     /// Looks for a unit in other queues that `cpu` should run rather than `candidate` of its own, and takes it.
+    #[inline]
     fn search(&self, queue: &mut Queue<T>, cpu: usize, candidate: Option<u32>, now: u64) -> Search {
-        let mut busy = false;
         let mut left = self.waiting.load().and(queue.peers);
         left.remove(queue.index);
+        if left.is_empty() {
+            return Search::Nothing { busy: false };
+        }
+        self.search_in(left, queue, cpu, candidate, now)
+    }
+
+    /// [`Self::search`] in the queues `left`.
+    fn search_in(
+        &self,
+        mut left: CpuMask,
+        queue: &mut Queue<T>,
+        cpu: usize,
+        candidate: Option<u32>,
+        now: u64,
+    ) -> Search {
+        let mut busy = false;
         let own = candidate.and_then(|slot| queue.units.get(slot));
         let own = own.map(|entry| (entry.tag, entry.weight()));
         if own.is_some() && queue.policy.kind() != Kind::Credit2 {
@@ -433,22 +515,28 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
 
     /// The CPU that should pick because `slot` is ready: an idle one if any, else one of the queue that it may preempt.
     pub(crate) fn cpu_for(&self, queue: &Queue<T>, slot: u32, now: u64) -> Option<usize> {
-        self.idle_cpu_for(queue, slot).or_else(|| {
-            queue
-                .policy
-                .disturbs(&queue.units, &queue.runners, slot, now)
-        })
+        self.idle_cpu_for(queue, slot)
+            .or_else(|| queue.disturbed_by(slot, now))
     }
 
     /// An idle CPU for a ready unit, which is marked as not idle any more: where its registers are, then in its
     /// queue, then where it likes to be, then anywhere.
+    #[inline]
     fn idle_cpu_for(&self, queue: &Queue<T>, slot: u32) -> Option<usize> {
+        let all_idle = self.idle.load();
+        if all_idle.is_empty() {
+            return None;
+        }
+        self.idle_cpu_of(all_idle, queue, slot)
+    }
+
+    /// [`Self::idle_cpu_for`] of the CPUs that were idle a moment ago.
+    fn idle_cpu_of(&self, all_idle: CpuMask, queue: &Queue<T>, slot: u32) -> Option<usize> {
         if !queue.policy.may_leave(slot) {
             return None;
         }
         let entry = queue.units.get(slot)?;
         let allowed = entry.allowed(&queue.units.pool);
-        let all_idle = self.idle.load();
         let idle = all_idle.and(allowed);
         let preferred = entry.preferred(allowed);
         let unit = entry.payload.unit();
@@ -524,14 +612,14 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
 
     /// The queue that serves `cpu`, as it was last.
     pub(crate) fn queue_index_of(&self, cpu: usize) -> Option<usize> {
-        let index = self.queue_of.get(cpu)?.load(Ordering::Acquire);
+        let index = self.cpus.get(cpu)?.queue.load(Ordering::Acquire);
         (index != NO_QUEUE).then_some(index as usize)
     }
 
     pub(crate) fn set_queue_of(&self, cpu: usize, index: Option<usize>) {
-        if let Some(queue_of) = self.queue_of.get(cpu) {
+        if let Some(slot) = self.cpus.get(cpu) {
             let index = index.map_or(NO_QUEUE, |index| index as u32);
-            queue_of.store(index, Ordering::Release);
+            slot.queue.store(index, Ordering::Release);
         }
     }
 

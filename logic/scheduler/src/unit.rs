@@ -203,6 +203,24 @@ impl<T: Payload> Entry<T> {
         if allowed.is_empty() { *pool } else { allowed }
     }
 
+    /// Whether it may run on `cpu`, of a pool's CPUs: as [`Self::allowed`] says, which is dearer.
+    #[inline]
+    pub(crate) fn may_run_on(&self, cpu: usize, pool: &CpuMask) -> bool {
+        if self.pin.is_none() && pool.contains(cpu) && self.affinity.hard.contains(cpu) {
+            return true;
+        }
+        self.allowed(pool).contains(cpu)
+    }
+
+    /// Whether it may run on one of `some` of a pool's CPUs.
+    #[inline]
+    pub(crate) fn may_run_in(&self, some: &CpuMask, pool: &CpuMask) -> bool {
+        if self.pin.is_none() && self.affinity.hard.intersects(some) {
+            return true;
+        }
+        self.allowed(pool).intersects(some)
+    }
+
     /// Where it likes to run, of those where it may; never empty unless `allowed` is.
     pub(crate) fn preferred(&self, allowed: CpuMask) -> CpuMask {
         let preferred = self.affinity.soft.and(allowed);

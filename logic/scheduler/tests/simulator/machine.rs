@@ -7,7 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use scheduler::{
-    Affinity, CpuMask, DEFAULT_POOL, Kind, Next, PoolError, Pools, Scheduler, Share, Unit,
+    Affinity, CpuMask, DEFAULT_POOL, Kind, NEVER, Next, Notice, PoolError, Pools, Scheduler, Share,
+    Unit,
 };
 
 use super::{Handle, Random, SimulatedLock, Vcpu};
@@ -273,8 +274,8 @@ impl Machine {
         self.vcpus[id].awake = false;
         self.changes += 1;
         let handle = self.vcpus[id].handle.clone();
-        let kick = self.scheduler.update(&handle.0.unit, self.now, || false);
-        self.kick(kick);
+        let notice = self.scheduler.update(&handle.0.unit, self.now, || false);
+        self.heed(notice);
     }
 
     /// Removes a vCPU for good.
@@ -388,6 +389,27 @@ impl Machine {
         }
     }
 
+    /// Tells a CPU what an operation answered.
+    fn heed(&mut self, notice: Option<Notice>) {
+        match notice {
+            Some(Notice::Pick(cpu)) => self.kick(Some(cpu)),
+            Some(Notice::Sooner(cpu)) => {
+                let told = self.now + self.random.below(self.settings.interrupt + 1);
+                self.arm_turn(cpu, told);
+            }
+            None => {}
+        }
+    }
+
+    /// Sets a CPU's timer for the end of its turn, at `now`.
+    fn arm_turn(&mut self, cpu: usize, now: u64) {
+        let end = self.scheduler.turn_end(cpu);
+        if end != NEVER {
+            let picks = self.cpus[cpu].picks;
+            self.at(end.max(now), Event::Pick(cpu, Some(picks)));
+        }
+    }
+
     /// Tells CPUs to pick.
     pub fn kick_all(&mut self, cpus: CpuMask) {
         self.changes += 1;
@@ -442,8 +464,8 @@ impl Machine {
         vcpu.waits_since = self.now;
         self.new_burst(id);
         let handle = self.vcpus[id].handle.clone();
-        let kick = self.scheduler.update(&handle.0.unit, self.now, || true);
-        self.kick(kick);
+        let notice = self.scheduler.update(&handle.0.unit, self.now, || true);
+        self.heed(notice);
     }
 
     fn new_burst(&mut self, id: usize) {
@@ -496,7 +518,7 @@ impl Machine {
             Behaviour::Interactive { sleep, .. } => {
                 self.vcpus[id].awake = false;
                 let ran_on = self.scheduler.update(&handle.0.unit, self.now, || false);
-                assert!(ran_on.is_none_or(|on| on == cpu));
+                assert!(ran_on.is_none_or(|notice| notice == Notice::Pick(cpu)));
                 let wake = self.now + self.random.about(sleep).max(1);
                 self.at(wake, Event::Wake(id));
             }
@@ -520,10 +542,7 @@ impl Machine {
         for other in pick.kick.iter() {
             self.kick(Some(other));
         }
-        if let Some(until) = pick.until {
-            let picks = self.cpus[cpu].picks;
-            self.at(until.max(self.now), Event::Pick(cpu, Some(picks)));
-        }
+        self.arm_turn(cpu, self.now);
         match pick.next {
             Next::Stay => {
                 let id = loaded.expect("stays with what it has loaded");
@@ -550,7 +569,7 @@ impl Machine {
         self.cpus[cpu].switching = false;
         if let Some(old) = old {
             let handle = self.vcpus[old].handle.clone();
-            let kick = self.scheduler.release(&handle.0.unit, self.now);
+            let kick = self.scheduler.release(&handle.0.unit, || self.now);
             self.kick(kick);
         }
         if let Some(id) = self.cpus[cpu].loaded {
