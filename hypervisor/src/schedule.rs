@@ -62,9 +62,11 @@ pub fn init(wanted: config::Scheduler, cpus: usize) -> Result<(), OutOfMemory> {
             Kind::Credit2
         }
     };
-    let queues = Scheduler::new(cpus, |queue| {
-        QueueLock(SpinLock::new(ranks::SCHEDULER, queue))
-    })?;
+    let queues = Scheduler::new(
+        cpus,
+        |queue| QueueLock(SpinLock::new(ranks::SCHEDULER, queue)),
+        timer_queues::turn_end,
+    )?;
     let _ = SCHEDULER.set(queues);
     let _ = POOLS.set(SpinLock::new(ranks::POOLS, Pools::new(kind)?));
     log::info!("Using scheduler: {}", kind.name());
@@ -136,12 +138,6 @@ fn heed(notice: Option<Notice>) {
     }
 }
 
-/// When the CPU should [`pick`] again at the latest, or [`timer_queues::NEVER`]. Other CPUs may make it sooner.
-#[inline]
-pub fn turn_end(cpu: usize) -> u64 {
-    scheduler().map_or(timer_queues::NEVER, |scheduler| scheduler.turn_end(cpu))
-}
-
 /// Decides what `cpu`, which has `loaded` loaded, does. A vCPU to switch to counts as loaded from now on.
 pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
     let Some(scheduler) = scheduler() else {
@@ -204,9 +200,13 @@ pub fn is_running(vcpu: &Vcpu) -> bool {
 /// Lets a vCPU run, or keeps it from running, as its state and its domain's say. To be called after each change of
 /// them.
 pub fn update(domain: &Domain, vcpu: &Vcpu) {
-    let Some(scheduler) = scheduler() else { return };
+    heed(evaluate(domain, vcpu));
+}
+
+/// [`update`], but for telling the CPU that it changes something for.
+fn evaluate(domain: &Domain, vcpu: &Vcpu) -> Option<Notice> {
     let now = time::now();
-    let notice = scheduler.update(&vcpu.unit, now, || {
+    scheduler()?.update(&vcpu.unit, now, || {
         let runs = can_run(domain, vcpu);
         if runs {
             vcpu_time::note_runnable(vcpu, now);
@@ -214,13 +214,15 @@ pub fn update(domain: &Domain, vcpu: &Vcpu) {
             vcpu_time::note_not_runnable(vcpu, now);
         }
         runs
-    });
-    heed(notice);
+    })
 }
 
 /// Takes the running vCPU off the queue until what it waits for happens.
 pub fn wait(context: &mut Context<'_>) {
-    update(context.domain, context.vcpu);
+    let notice = evaluate(context.domain, context.vcpu);
+    if notice != Some(Notice::Pick(context.cpu.id)) {
+        heed(notice);
+    }
     context.cpu.reschedule = true;
 }
 

@@ -26,7 +26,7 @@ use crate::cpu::Cpu;
 use crate::domain::Domain;
 use crate::timer_queues::NEVER;
 use crate::vcpu::Vcpu;
-use crate::{domains, io_access, irq, ranks, schedule, timer_queues};
+use crate::{domains, io_access, irq, ranks, timer_queues};
 
 /// Bytes of an HPET's registers.
 const HPET_BYTES: u64 = 0x400;
@@ -258,7 +258,7 @@ pub fn delay_ns(ns: u64) {
 /// once for nothing and is set then, where each switch of vCPUs would set it.
 #[inline]
 pub fn program_timer(cpu: &mut Cpu) {
-    let next = timer_queues::next_deadline(cpu.id).min(schedule::turn_end(cpu.id));
+    let next = timer_queues::next_deadline(cpu.id);
     if next < cpu.programmed {
         cpu.programmed = next;
         set_timer(next);

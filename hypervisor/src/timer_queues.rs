@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use platform_cpu::MAX_CPUS;
 use platform_cpu::lock::SpinLock;
+use scheduler::TurnEnd;
 use timers::{TimerId, TimerQueue};
 
 use crate::cpu::{self, Work};
@@ -15,6 +16,7 @@ struct CpuTimers {
     queue: SpinLock<TimerQueue<TimerEvent>>,
     /// The queue's next deadline, written under its lock; [`NEVER`] if there is none.
     next: AtomicU64,
+    turn_end: TurnEnd,
 }
 
 /// No deadline.
@@ -24,6 +26,7 @@ static TIMERS: [CpuTimers; MAX_CPUS] = [const {
     CpuTimers {
         queue: SpinLock::new(ranks::TIMERS, TimerQueue::new()),
         next: AtomicU64::new(NEVER),
+        turn_end: TurnEnd::new(),
     }
 }; MAX_CPUS];
 
@@ -128,10 +131,20 @@ pub fn pop_expired(cpu: usize, now: u64) -> Option<(u64, TimerEvent)> {
     Some((deadline, event))
 }
 
-/// When the next timer of a CPU expires, or [`NEVER`].
+/// When the next timer of a CPU expires or the vCPU's turn there ends, or [`NEVER`].
 #[inline]
 pub fn next_deadline(cpu: usize) -> u64 {
-    TIMERS
-        .get(cpu)
-        .map_or(NEVER, |timers| timers.next.load(Ordering::Relaxed))
+    TIMERS.get(cpu).map_or(NEVER, |timers| {
+        timers
+            .next
+            .load(Ordering::Relaxed)
+            .min(timers.turn_end.get())
+    })
+}
+
+/// When the vCPU's turn on a CPU (of a number below [`MAX_CPUS`]) ends.
+#[inline]
+pub fn turn_end(cpu: usize) -> &'static TurnEnd {
+    static NONE: TurnEnd = TurnEnd::new();
+    TIMERS.get(cpu).map_or(&NONE, |timers| &timers.turn_end)
 }

@@ -137,7 +137,7 @@ pub fn run_timers(cpu: &mut Cpu) {
             }
         }
     }
-    if schedule::turn_end(cpu.id) <= now {
+    if timer_queues::turn_end(cpu.id).get() <= now {
         cpu.reschedule = true;
     }
 }

@@ -214,7 +214,7 @@ impl Policy for Credit2 {
         let Some(first) = first else {
             return Some(runner.slice_end);
         };
-        let waiting = units.ready.len() as u64 / units.cpus.len().max(1) as u64;
+        let waiting = units.ready.len() as u64 / units.cpu_count.max(1) as u64;
         let slice = (TARGET_LATENCY / (waiting + 1))
             .clamp(MIN_SLICE, MAX_SLICE)
             .max(self.rate_limit);

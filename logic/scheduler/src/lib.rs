@@ -12,7 +12,7 @@
 //! # The protocol
 //!
 //! - A CPU that was told to by the answer of an operation, whose current unit slept or yielded, or whose turn is over
-//!   ([`Scheduler::turn_end`]), calls [`Scheduler::pick`] and does what [`Pick::next`] says. The answer also
+//!   ([`TurnEnd`]), calls [`Scheduler::pick`] and does what [`Pick::next`] says. The answer also
 //!   names other CPUs that should pick, now and then ([`Pick::kick`]).
 //! - A unit that becomes ready and may not take a CPU before some time makes that CPU's turn end then
 //!   ([`Notice::Sooner`]): the CPU sets its timer anew, and picks no sooner.
@@ -55,7 +55,7 @@ pub use mask::{CpuMask, MAX_CPUS};
 pub use policy::Kind;
 pub use pools::{DEFAULT_POOL, PoolError, PoolId, PoolInfo, Pools};
 pub use queue::Queue;
-pub use scheduler::{Lock, NEVER, Next, Notice, Pick, Scheduler};
+pub use scheduler::{Lock, NEVER, Next, Notice, Pick, Scheduler, TurnEnd};
 pub use share::{CAP_PERIOD, DEFAULT_WEIGHT, MAX_WEIGHT, Share};
 pub use topology::{QueueInfo, UnitInfo};
 pub use unit::{Affinity, Payload, State, Unit};

@@ -30,6 +30,10 @@ pub(crate) struct Units<T> {
     pub(crate) cpus: CpuMask,
     /// CPUs of its pool.
     pub(crate) pool: CpuMask,
+    /// CPUs of its pool that it does not serve.
+    elsewhere: CpuMask,
+    /// Number of CPUs that it serves.
+    pub(crate) cpu_count: usize,
 }
 
 /// A CPU, as its queue sees it.
@@ -86,6 +90,12 @@ impl<T: Payload> Units<T> {
             .iter()
             .copied()
             .find(|slot| self.get(*slot).is_some_and(fits))
+    }
+
+    /// After a change of the CPUs that it serves, or of its pool.
+    fn note_cpus(&mut self) {
+        self.elsewhere = self.pool.without(self.cpus);
+        self.cpu_count = self.cpus.len();
     }
 
     /// Takes a unit out of `ready`.
@@ -166,6 +176,8 @@ impl<T: Payload> Queue<T> {
                 running: 0,
                 cpus: CpuMask::EMPTY,
                 pool: CpuMask::EMPTY,
+                elsewhere: CpuMask::EMPTY,
+                cpu_count: 0,
             },
             peers: CpuMask::EMPTY,
         }
@@ -464,7 +476,8 @@ impl<T: Payload> Queue<T> {
                 self.preempt(current, now);
             }
             if let Some(slot) = slot {
-                self.take_off(slot, now);
+                // What may be chosen waits.
+                self.units.remove_ready(slot);
                 if let Some(entry) = self.units.get_mut(slot) {
                     entry.state = State::Running(cpu);
                     self.units.running += 1;
@@ -499,16 +512,23 @@ impl<T: Payload> Queue<T> {
         })
     }
 
-    /// What other queues' CPUs need to know: the claim of the ready unit that is the first to go elsewhere.
+    /// Whether there can be an [`Self::offer`].
     #[inline]
+    pub(crate) fn may_offer(&self) -> bool {
+        !self.units.ready.is_empty() && !self.units.elsewhere.is_empty()
+    }
+
+    /// What other queues' CPUs need to know: the claim of the ready unit that is the first to go elsewhere.
     pub(crate) fn offer(&self) -> Option<Claim> {
-        let pool = &self.units.pool;
-        let elsewhere = pool.without(self.units.cpus);
-        if self.units.ready.is_empty() || elsewhere.is_empty() {
-            return None;
-        }
-        self.most_deserving(|entry| entry.may_run_in(&elsewhere, pool))
+        let (pool, elsewhere) = (&self.units.pool, &self.units.elsewhere);
+        self.most_deserving(|entry| entry.may_run_in(elsewhere, pool))
             .map(|(_, claim)| claim)
+    }
+
+    /// Tells it which CPUs are in its pool.
+    pub(crate) fn set_pool(&mut self, cpus: CpuMask) {
+        self.units.pool = cpus;
+        self.units.note_cpus();
     }
 
     /// Of the ready units that may leave and for which `fits` says so, the one with the strongest claim.
@@ -536,6 +556,7 @@ impl<T: Payload> Queue<T> {
     pub(crate) fn add_cpu(&mut self, cpu: usize, now: u64) -> Result<(), OutOfMemory> {
         self.runners.try_reserve(1).map_err(|_| OutOfMemory)?;
         self.units.cpus.insert(cpu);
+        self.units.note_cpus();
         self.runners.push(Runner {
             cpu,
             current: None,
@@ -556,6 +577,7 @@ impl<T: Payload> Queue<T> {
         }
         self.runners.retain(|runner| runner.cpu != cpu);
         self.units.cpus.remove(cpu);
+        self.units.note_cpus();
     }
 
     /// Number of units in it.

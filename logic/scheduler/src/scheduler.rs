@@ -40,7 +40,7 @@ pub enum Next<T> {
     Unload,
 }
 
-/// Answer to a CPU that asked what to run. It is for as long as [`Scheduler::turn_end`] says.
+/// Answer to a CPU that asked what to run. It is for as long as its [`TurnEnd`] says.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Pick<T> {
@@ -56,7 +56,7 @@ pub struct Pick<T> {
 pub enum Notice {
     /// The CPU should pick now.
     Pick(usize),
-    /// What it runs goes on, but [`Scheduler::turn_end`] of the CPU is sooner than it was.
+    /// What it runs goes on, but the CPU's [`TurnEnd`] is sooner than it was.
     Sooner(usize),
 }
 
@@ -69,12 +69,42 @@ struct Slot<L> {
     units: AtomicUsize,
 }
 
+/// When a CPU should pick again at the latest, in absolute nanoseconds. The hypervisor keeps it where the CPU looks before it
+/// enters a guest; the scheduler changes it, with the lock of the CPU's queue.
+#[derive(Debug)]
+pub struct TurnEnd(AtomicU64);
+
+/// A time that does not come.
+pub const NEVER: u64 = u64::MAX;
+
+impl TurnEnd {
+    /// [`NEVER`].
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(NEVER))
+    }
+
+    /// The time; [`NEVER`] if only others' doing changes what the CPU runs.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, until: Option<u64>) {
+        self.0.store(until.unwrap_or(NEVER), Ordering::Relaxed);
+    }
+}
+
+impl Default for TurnEnd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// What is known of a CPU without a lock.
 struct CpuSlot {
     /// Its queue, or [`NO_QUEUE`].
     queue: AtomicU32,
-    /// When it should pick again at the latest, or [`NEVER`]; changed with its queue's lock.
-    turn_end: AtomicU64,
+    turn_end: &'static TurnEnd,
 }
 
 /// All run queues of the machine. See the [crate's page](crate) for the protocol.
@@ -88,8 +118,6 @@ pub struct Scheduler<T, L> {
     payload: PhantomData<fn() -> T>,
 }
 
-/// A time that does not come.
-pub const NEVER: u64 = u64::MAX;
 const NO_QUEUE: u32 = u32::MAX;
 /// How soon an idle CPU tries again to lock a queue that has work for it.
 const RETRY: u64 = 50_000;
@@ -108,11 +136,16 @@ enum Search {
 
 impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     /// Queues for CPUs 0 to `cpus` − 1 (at most [`MAX_CPUS`]), none of which is served yet: CPUs join by
-    /// [`crate::Pools::add_cpu`]. `make_lock` puts a queue into a lock.
+    /// [`crate::Pools::add_cpu`]. `make_lock` puts a queue into a lock; `turn_end` is where a CPU looks for the end of its
+    /// turn, which no other scheduler changes.
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn new(cpus: usize, make_lock: impl Fn(Queue<T>) -> L) -> Result<Self, OutOfMemory> {
+    pub fn new(
+        cpus: usize,
+        make_lock: impl Fn(Queue<T>) -> L,
+        turn_end: impl Fn(usize) -> &'static TurnEnd,
+    ) -> Result<Self, OutOfMemory> {
         let count = cpus.min(MAX_CPUS);
         let mut queues = Vec::new();
         let mut cpus = Vec::new();
@@ -127,7 +160,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             });
             cpus.push(CpuSlot {
                 queue: AtomicU32::new(NO_QUEUE),
-                turn_end: AtomicU64::new(NEVER),
+                turn_end: turn_end(index),
             });
         }
         Ok(Self {
@@ -156,7 +189,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             }
             let cpu = queue.disturbed_by(slot, now)?;
             match queue.go_on(cpu, now) {
-                // The time limits how often units take each other's place: here is why a wake-up rarely costs a pick.
+                // The rate of switches is limited, so that most wake-ups cost no pick.
                 Some(until) => self.shorten_turn(cpu, until).then_some(Notice::Sooner(cpu)),
                 None => Some(Notice::Pick(cpu)),
             }
@@ -216,31 +249,21 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         queue.units.get(slot).map_or(0, |entry| entry.run_time)
     }
 
-    /// When `cpu` should pick again at the latest, in absolute nanoseconds; [`NEVER`] if only others' doing changes what
-    /// it runs. Others make it sooner ([`Notice::Sooner`]).
-    #[inline]
-    pub fn turn_end(&self, cpu: usize) -> u64 {
-        self.cpus
-            .get(cpu)
-            .map_or(NEVER, |slot| slot.turn_end.load(Ordering::Relaxed))
-    }
-
     /// Ends the turn of `cpu`, whose queue is locked, at `until`, if it would be later. Whether it is sooner now.
     fn shorten_turn(&self, cpu: usize, until: u64) -> bool {
         let Some(slot) = self.cpus.get(cpu) else {
             return false;
         };
-        let is_sooner = until < slot.turn_end.load(Ordering::Relaxed);
+        let is_sooner = until < slot.turn_end.get();
         if is_sooner {
-            slot.turn_end.store(until, Ordering::Relaxed);
+            slot.turn_end.set(Some(until));
         }
         is_sooner
     }
 
     fn set_turn_end(&self, cpu: usize, until: Option<u64>) {
         if let Some(slot) = self.cpus.get(cpu) {
-            slot.turn_end
-                .store(until.unwrap_or(NEVER), Ordering::Relaxed);
+            slot.turn_end.set(until);
         }
     }
 
@@ -563,7 +586,16 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     }
 
     /// Tells the others what is in a queue, after a change and before its lock is given back.
+    #[inline]
     pub(crate) fn publish(&self, queue: &Queue<T>) {
+        if queue.may_offer() {
+            self.publish_offer(queue);
+        } else {
+            self.waiting.remove(queue.index);
+        }
+    }
+
+    fn publish_offer(&self, queue: &Queue<T>) {
         let Some(slot) = self.queues.get(queue.index) else {
             return;
         };

@@ -272,7 +272,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     /// Tells a queue which CPUs and queues are in its pool, and which time its policy limits the rate of switches to.
     pub(crate) fn set_pool(&self, index: usize, cpus: CpuMask, queues: CpuMask) {
         if let Some(mut queue) = self.lock_queue(index) {
-            queue.units.pool = cpus;
+            queue.set_pool(cpus);
             queue.peers = queues;
             self.publish(&queue);
         }

@@ -209,7 +209,7 @@ impl<T: Payload> Entry<T> {
         if self.pin.is_none() && pool.contains(cpu) && self.affinity.hard.contains(cpu) {
             return true;
         }
-        self.allowed(pool).contains(cpu)
+        self.is_allowed_by_rules(&CpuMask::only(cpu), pool)
     }
 
     /// Whether it may run on one of `some` of a pool's CPUs.
@@ -218,6 +218,12 @@ impl<T: Payload> Entry<T> {
         if self.pin.is_none() && self.affinity.hard.intersects(some) {
             return true;
         }
+        self.is_allowed_by_rules(some, pool)
+    }
+
+    /// [`Self::may_run_in`] where that is not plain to see.
+    #[cold]
+    fn is_allowed_by_rules(&self, some: &CpuMask, pool: &CpuMask) -> bool {
         self.allowed(pool).intersects(some)
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use scheduler::{
     Affinity, CpuMask, DEFAULT_POOL, Kind, NEVER, Next, Notice, PoolError, Pools, Scheduler, Share,
-    Unit,
+    TurnEnd, Unit,
 };
 
 use super::{Handle, Random, SimulatedLock, Vcpu};
@@ -109,6 +109,7 @@ pub(super) struct SimulatedVcpu {
 /// CPUs, vCPUs, and the scheduler between them.
 pub struct Machine {
     pub scheduler: Scheduler<Handle, SimulatedLock>,
+    turn_ends: &'static [TurnEnd],
     pub pools: Pools,
     pub now: u64,
     pub(super) settings: Settings,
@@ -132,13 +133,16 @@ impl Machine {
     pub fn new(settings: Settings) -> Self {
         let held = Rc::new(Cell::new(0));
         let seeds = Cell::new(settings.seed);
-        let scheduler = Scheduler::new(settings.cpus, |queue| {
+        let make_lock = |queue| {
             seeds.set(seeds.get() + 1);
             SimulatedLock::new(queue, held.clone(), settings.lock_failures, seeds.get())
-        })
-        .unwrap();
+        };
+        let turn_ends: &'static [TurnEnd] =
+            Vec::leak((0..settings.cpus).map(|_| TurnEnd::new()).collect());
+        let scheduler = Scheduler::new(settings.cpus, make_lock, |cpu| &turn_ends[cpu]).unwrap();
         let mut machine = Self {
             scheduler,
+            turn_ends,
             pools: Pools::new(settings.kind).unwrap(),
             now: 0,
             cpus: Vec::new(),
@@ -403,7 +407,7 @@ impl Machine {
 
     /// Sets a CPU's timer for the end of its turn, at `now`.
     fn arm_turn(&mut self, cpu: usize, now: u64) {
-        let end = self.scheduler.turn_end(cpu);
+        let end = self.turn_ends[cpu].get();
         if end != NEVER {
             let picks = self.cpus[cpu].picks;
             self.at(end.max(now), Event::Pick(cpu, Some(picks)));
