@@ -1,7 +1,8 @@
 //! Putting a vCPU on a CPU and taking it off again.
 //!
 //! Order matters where the address space changes: the descriptor tables that the CPU uses are its own while
-//! no guest's area is mapped, so that an NMI in between finds valid selectors.
+//! no guest's area is mapped, so that an NMI in between finds valid selectors. So they are from [`save`] to the next
+//! [`load`], and from the CPU's start to the first.
 
 use platform_cpu::{GuestRegs, control, debug_registers, segments::Segments, xsave};
 
@@ -23,7 +24,6 @@ pub fn load(
         vcpu.set_cpu(cpu.id);
         vcpu_time::follow(domain.id(), vcpu, cpu.id);
     }
-    platform_memory::use_own_descriptors();
     // First: from now on other CPUs ask this one to flush.
     mm::note_guest_loaded();
     if let Some(root) = state.current_root() {
@@ -69,7 +69,7 @@ pub fn save(
     state.segments = Segments::save();
     control::set_task_switched(false);
     state.xsave.save();
-    debug_registers::write_dr7(0);
+    debug_registers::unload(&state.debug_registers);
     platform_memory::use_own_descriptors();
     mm::unload_guest();
     vcpu_time::note_stopped(domain, vcpu);

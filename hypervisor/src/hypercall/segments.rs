@@ -307,7 +307,7 @@ pub fn set_debugreg(context: &mut Context<'_>, register: u64, value: u64) -> Out
     if let (Some(ports), Some(slot)) = (ports, registers.get_mut(5)) {
         *slot = ports;
     }
-    platform_cpu::debug_registers::load(registers);
+    platform_cpu::debug_registers::replace(registers);
     ok()
 }
 

@@ -38,6 +38,7 @@
 extern crate alloc;
 
 mod arinc653;
+mod balance;
 mod credit2;
 mod mask;
 mod null;

@@ -125,6 +125,7 @@ pub(crate) fn init() {
         let _ = msr::write_raw(msr::PAT, PAT);
     }
     crate::xsave::init();
+    crate::debug_registers::clear();
 }
 
 /// Whether stac and clac are needed (known once the boot CPU was set up).

@@ -9,8 +9,42 @@ pub const DR7_DEFAULT: u64 = 0x400;
 /// Bits of DR7 that enable a breakpoint.
 pub const DR7_ACTIVE: u64 = 0xff;
 
-/// Loads DR0–DR3, DR6 and DR7 for a guest. Reserved bits are forced, so no value faults.
+/// Whether a guest's registers have a breakpoint enabled.
+#[inline]
+fn is_active(values: &[u64; 8]) -> bool {
+    values[7] & DR7_ACTIVE != 0
+}
+
+/// Loads the registers of a guest that comes to this CPU, which has nobody's. Without a breakpoint they say nothing, and stay
+/// as they are.
+#[inline]
 pub fn load(values: &[u64; 8]) {
+    if is_active(values) {
+        write(values);
+    }
+}
+
+/// Takes the registers of a guest off this CPU.
+#[inline]
+pub fn unload(values: &[u64; 8]) {
+    if is_active(values) {
+        clear();
+    }
+}
+
+/// Loads a guest's registers in place of others that it had, after a change.
+pub fn replace(values: &[u64; 8]) {
+    clear();
+    load(values);
+}
+
+/// Makes them what they are after reset: nobody's.
+pub(crate) fn clear() {
+    write(&[0; 8]);
+}
+
+/// Writes DR0–DR3, DR6 and DR7. Reserved bits are forced, so no value faults.
+fn write(values: &[u64; 8]) {
     let [dr0, dr1, dr2, dr3, _, _, dr6, dr7] = *values;
     // SAFETY: breakpoints make #DB, which has a stack of its own and is ignored in ring 0; reserved bits that
     // would fault are masked. DR7 is off while the addresses change.

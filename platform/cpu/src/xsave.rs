@@ -154,7 +154,8 @@ impl XsaveArea {
         unsafe { core::slice::from_raw_parts_mut(self.bytes.as_ptr(), self.size) }
     }
 
-    /// Saves this CPU's state, of every component, whatever XCR0 the guest chose. CR0.TS is cleared.
+    /// Saves this CPU's state, of every component, whatever XCR0 the guest chose. CR0.TS is cleared, and XCR0 has every
+    /// component from then on: each is restored before a guest chooses again.
     pub fn save(&mut self) {
         crate::control::set_task_switched(false);
         if !HAS_XSAVE.load(Ordering::Relaxed) {
@@ -162,8 +163,7 @@ impl XsaveArea {
             unsafe { asm!("fxsave64 [{}]", in(reg) self.bytes.as_ptr(), options(nostack)) };
             return;
         }
-        let chosen = xcr0();
-        if chosen != features() {
+        if xcr0() != features() {
             write_xcr0(features());
         }
         // SAFETY: the area is as large as CPUID says for all components, and aligned to 64.
@@ -175,9 +175,6 @@ impl XsaveArea {
                 in("edx") u32::MAX,
                 options(nostack)
             );
-        }
-        if chosen != features() {
-            write_xcr0(chosen);
         }
     }
 

@@ -151,7 +151,10 @@ impl PerDomainArea {
         // SAFETY: page 14 is this CPU's own, the pages below are validated descriptor pages or zeroes; the
         // caller changes back before the root.
         unsafe { descriptors::load_gdt(base(vcpu)) };
-        self.load_ldt(vcpu, ldt_entries);
+        // With the CPU's own descriptors there was no LDT.
+        if ldt_entries != 0 {
+            self.load_ldt(vcpu, ldt_entries);
+        }
     }
 
     /// Loads `vcpu`'s LDT of `entries` descriptors; none if 0.
