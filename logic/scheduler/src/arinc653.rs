@@ -222,13 +222,13 @@ impl Policy for Arinc653 {
     fn disturbs<T: Payload>(
         &self,
         units: &Units<T>,
-        runners: &[Runner],
+        runners: &mut [Runner],
         slot: u32,
         now: u64,
-    ) -> Option<usize> {
+    ) -> Option<(usize, u64)> {
         let home = home(units, slot)?;
         // The first unit of all finds CPUs that have no end of a window to wait for.
         (self.has_turn(units, slot, now) || runners.iter().all(|runner| runner.current.is_none()))
-            .then_some(home)
+            .then_some((home, now))
     }
 }

@@ -114,6 +114,31 @@ impl Credit2 {
         slots.sort_unstable_by(|a, b| units.compare_tags(*a, *b));
         units.ready = slots;
     }
+
+    /// Ends the turn of `entry`, which `runner` runs, so that `other` has its own. Returns when to choose again: then, or as
+    /// soon as the other may preempt it.
+    fn make_room<T: Payload>(
+        &self,
+        units: &Units<T>,
+        runner: &mut Runner,
+        entry: &Entry<T>,
+        other: &Entry<T>,
+        now: u64,
+    ) -> u64 {
+        let waiting = units.ready.len() as u64 / units.cpu_count.max(1) as u64;
+        let slice = (TARGET_LATENCY / (waiting + 1))
+            .clamp(MIN_SLICE, MAX_SLICE)
+            .max(self.rate_limit);
+        // Its tag is as old as its last charge.
+        let ahead = real_time(lead(other.tag, entry.tag).max(0), entry.weight()) as u64;
+        let level = runner.charged.saturating_add(ahead).max(now);
+        runner.slice_end = runner.slice_end.min(level.saturating_add(slice));
+        if lead(other.tag, runner.start_tag) < 0 {
+            let limit = runner.since.saturating_add(self.rate_limit);
+            return runner.slice_end.min(limit);
+        }
+        runner.slice_end
+    }
 }
 
 impl Policy for Credit2 {
@@ -211,23 +236,13 @@ impl Policy for Credit2 {
             }
         }
         let first = units.first_for(runner.cpu).and_then(|slot| units.get(slot));
-        let Some(first) = first else {
-            return Some(runner.slice_end);
+        let until = match first {
+            Some(first) => self
+                .make_room(units, runner, entry, first, now)
+                .max(now + 1),
+            None => runner.slice_end,
         };
-        let waiting = units.ready.len() as u64 / units.cpu_count.max(1) as u64;
-        let slice = (TARGET_LATENCY / (waiting + 1))
-            .clamp(MIN_SLICE, MAX_SLICE)
-            .max(self.rate_limit);
-        let ahead = real_time(lead(first.tag, entry.tag).max(0), entry.weight()) as u64;
-        runner.slice_end = runner
-            .slice_end
-            .min(now.saturating_add(ahead).saturating_add(slice));
-        if lead(first.tag, runner.start_tag) < 0 {
-            // It preempts as soon as the rate limit allows it.
-            let limit = runner.since.saturating_add(self.rate_limit);
-            return Some(runner.slice_end.min(limit).max(now + 1));
-        }
-        Some(runner.slice_end)
+        Some(until)
     }
 
     fn is_vacant(&self) -> bool {
@@ -253,21 +268,34 @@ impl Policy for Credit2 {
     fn disturbs<T: Payload>(
         &self,
         units: &Units<T>,
-        runners: &[Runner],
+        runners: &mut [Runner],
         slot: u32,
         now: u64,
-    ) -> Option<usize> {
-        let tag = units.get(slot)?.tag;
+    ) -> Option<(usize, u64)> {
+        let woken = units.get(slot)?;
         // Who runs the least deserving.
         let (runner, lead) = runners
-            .iter()
-            .filter(|runner| units.may_run_on(slot, runner.cpu))
-            .map(|runner| match runner.current {
-                Some(_) => (runner, lead(runner.start_tag, tag)),
-                None => (runner, i64::MAX),
+            .iter_mut()
+            .filter(|runner| woken.may_run_on(runner.cpu, &units.pool))
+            .map(|runner| {
+                let lead = match runner.current {
+                    Some(_) => lead(runner.start_tag, woken.tag),
+                    None => i64::MAX,
+                };
+                (runner, lead)
             })
             .max_by_key(|(_, lead)| *lead)?;
         // It has to make room, or was given its time when nothing waited.
-        (lead > 0 || runner.slice_end > now.saturating_add(MAX_SLICE)).then_some(runner.cpu)
+        if lead <= 0 && runner.slice_end <= now.saturating_add(MAX_SLICE) {
+            return None;
+        }
+        let current = runner.current.and_then(|slot| units.get(slot));
+        let until = match current {
+            Some(entry) if !entry.yielded && now < runner.slice_end => {
+                self.make_room(units, runner, entry, woken, now)
+            }
+            _ => now,
+        };
+        Some((runner.cpu, until))
     }
 }

@@ -74,13 +74,13 @@ impl Policy for Null {
     fn disturbs<T: Payload>(
         &self,
         _units: &Units<T>,
-        runners: &[Runner],
+        runners: &mut [Runner],
         slot: u32,
-        _now: u64,
-    ) -> Option<usize> {
+        now: u64,
+    ) -> Option<(usize, u64)> {
         runners
             .first()
             .filter(|_| self.owner.is_none_or(|owner| owner == slot))
-            .map(|runner| runner.cpu)
+            .map(|runner| (runner.cpu, now))
     }
 }

@@ -103,14 +103,15 @@ pub(crate) trait Policy {
     /// A unit is kept from running by its cap from now on, or not any more.
     fn note_parked<T: Payload>(&self, _entry: &mut Entry<T>, _is_parked: bool) {}
 
-    /// Of the queue's CPUs, the one that should choose again because `slot` became ready, when none is idle.
+    /// Of the queue's CPUs, the one that should choose again because `slot` became ready, when none is idle; and when it
+    /// should.
     fn disturbs<T: Payload>(
         &self,
         units: &Units<T>,
-        runners: &[Runner],
+        runners: &mut [Runner],
         slot: u32,
         now: u64,
-    ) -> Option<usize>;
+    ) -> Option<(usize, u64)>;
 }
 
 /// The policies that there are.
@@ -195,10 +196,10 @@ impl Policy for Policies {
     fn disturbs<T: Payload>(
         &self,
         units: &Units<T>,
-        runners: &[Runner],
+        runners: &mut [Runner],
         slot: u32,
         now: u64,
-    ) -> Option<usize> {
+    ) -> Option<(usize, u64)> {
         each!(self, policy => policy.disturbs(units, runners, slot, now))
     }
 }

@@ -443,20 +443,10 @@ impl<T: Payload> Queue<T> {
         false
     }
 
-    /// The queue's CPU that should choose again because `slot` became ready, when none is idle.
-    pub(crate) fn disturbed_by(&self, slot: u32, now: u64) -> Option<usize> {
-        self.policy.disturbs(&self.units, &self.runners, slot, now)
-    }
-
-    /// If `cpu` would choose to go on with its turn: when it should choose again, now that another unit is ready.
-    pub(crate) fn go_on(&mut self, cpu: usize, now: u64) -> Option<u64> {
-        let current = self.runner(cpu)?.current?;
-        self.charge(cpu, now);
-        let choice = self.choose(cpu, now);
-        if choice.open || choice.slot != Some(current) {
-            return None;
-        }
-        self.start(cpu, Some(current), false, now)
+    /// The queue's CPU that should choose again because `slot` became ready, when none is idle; and when it should.
+    pub(crate) fn disturbed_by(&mut self, slot: u32, now: u64) -> Option<(usize, u64)> {
+        self.policy
+            .disturbs(&self.units, &mut self.runners, slot, now)
     }
 
     /// Lets `cpu` run `slot`, or nothing, from `now` on. Returns when to choose again.

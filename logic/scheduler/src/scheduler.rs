@@ -177,12 +177,12 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
             if let Some(cpu) = self.idle_cpu_for(&queue, slot) {
                 return Some(Notice::Pick(cpu));
             }
-            let cpu = queue.disturbed_by(slot, now)?;
-            match queue.go_on(cpu, now) {
-                // The rate of switches is limited, so that most wake-ups cost no pick.
-                Some(until) => self.shorten_turn(cpu, until).then_some(Notice::Sooner(cpu)),
-                None => Some(Notice::Pick(cpu)),
+            let (cpu, by) = queue.disturbed_by(slot, now)?;
+            if by <= now {
+                return Some(Notice::Pick(cpu));
             }
+            // The rate of switches is limited, so that most wake-ups cost no pick.
+            self.shorten_turn(cpu, by).then_some(Notice::Sooner(cpu))
         } else {
             let (was_awake, ran_on) = queue.sleep(slot, now);
             if was_awake {
@@ -220,12 +220,12 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     /// Finds a CPU for a unit that another one passed by while it was loaded.
     #[inline(never)]
     fn offer_again(&self, unit: &Unit, now: u64) -> Option<usize> {
-        let (queue, slot) = self.lock_unit(unit)?;
+        let (mut queue, slot) = self.lock_unit(unit)?;
         queue
             .units
             .get(slot)
             .filter(|entry| entry.state == State::Ready)?;
-        self.cpu_for(&queue, slot, now)
+        self.cpu_for(&mut queue, slot, now)
     }
 
     /// Nanoseconds for which the unit has run until `now`.
@@ -373,9 +373,9 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
     }
 
     /// The CPU that should pick because `slot` is ready: an idle one if any, else one of the queue that it may preempt.
-    pub(crate) fn cpu_for(&self, queue: &Queue<T>, slot: u32, now: u64) -> Option<usize> {
-        self.idle_cpu_for(queue, slot)
-            .or_else(|| queue.disturbed_by(slot, now))
+    pub(crate) fn cpu_for(&self, queue: &mut Queue<T>, slot: u32, now: u64) -> Option<usize> {
+        let idle = self.idle_cpu_for(queue, slot);
+        idle.or_else(|| queue.disturbed_by(slot, now).map(|(cpu, _)| cpu))
     }
 
     /// Tells the others what is in a queue, after a change and before its lock is given back.
@@ -388,6 +388,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         }
     }
 
+    #[inline(never)]
     fn publish_offer(&self, queue: &Queue<T>) {
         let Some(slot) = self.queues.get(queue.index) else {
             return;

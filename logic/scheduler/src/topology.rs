@@ -173,7 +173,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 kicks.insert(cpu);
             }
             self.publish(&queue);
-            if let Some(cpu) = self.cpu_if_ready(&queue, slot, now) {
+            if let Some(cpu) = self.cpu_if_ready(&mut queue, slot, now) {
                 kicks.insert(cpu);
             }
             if queue.policy.kind() == Kind::Null {
@@ -192,7 +192,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
         }))
     }
 
-    fn cpu_if_ready(&self, queue: &Queue<T>, slot: u32, now: u64) -> Option<usize> {
+    fn cpu_if_ready(&self, queue: &mut Queue<T>, slot: u32, now: u64) -> Option<usize> {
         queue
             .units
             .get(slot)
@@ -238,7 +238,7 @@ impl<T: Payload, L: Lock<Queue<T>>> Scheduler<T, L> {
                 let slot = self.transfer(&mut from, slot, &mut to, now)?;
                 self.publish(&from);
                 self.publish(&to);
-                if let Some(cpu) = self.cpu_if_ready(&to, slot, now) {
+                if let Some(cpu) = self.cpu_if_ready(&mut to, slot, now) {
                     kicks.insert(cpu);
                 }
                 if let (true, Some(cpu)) = (is_null, from.units.cpus.first()) {

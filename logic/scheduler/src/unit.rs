@@ -223,6 +223,7 @@ impl<T: Payload> Entry<T> {
 
     /// [`Self::may_run_in`] where that is not plain to see.
     #[cold]
+    #[inline(never)]
     fn is_allowed_by_rules(&self, some: &CpuMask, pool: &CpuMask) -> bool {
         self.allowed(pool).intersects(some)
     }
