@@ -155,6 +155,8 @@ pub struct Cpu {
     pub programmed: u64,
     /// Whether the vCPU that runs should stop doing so.
     pub reschedule: bool,
+    /// When it was last decided what runs here.
+    pub picked_at: u64,
     /// Audit everything once no vCPU is loaded here.
     pub audit: Option<Wanted>,
     /// Print the registers of the guest that runs here (debug keys).
@@ -171,6 +173,7 @@ impl Cpu {
             shared: SHARED.get(id)?,
             programmed: timer_queues::NEVER,
             reschedule: false,
+            picked_at: 0,
             audit: None,
             show_registers: false,
             last_write: LastWrite::default(),

@@ -143,7 +143,8 @@ pub fn pick(cpu: &mut Cpu, loaded: Option<&VcpuRef>) -> Next<VcpuRef> {
     let Some(scheduler) = scheduler() else {
         return Next::Idle;
     };
-    let pick = scheduler.pick(cpu.id, loaded.map(|vcpu| &vcpu.vcpu.unit), time::now());
+    cpu.picked_at = time::now();
+    let pick = scheduler.pick(cpu.id, loaded.map(|vcpu| &vcpu.vcpu.unit), cpu.picked_at);
     if !pick.kick.is_empty() {
         kick(&pick.kick);
     }

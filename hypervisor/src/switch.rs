@@ -53,13 +53,13 @@ pub fn load(
     control::set_task_switched(state.cr0 & x86_defs::control::Cr0::TS.bits() != 0);
     debug_registers::load(&state.debug_registers);
     time::update_vcpu_time(vcpu);
-    vcpu_time::note_loaded(domain, vcpu);
+    vcpu_time::note_loaded(domain, vcpu, cpu.picked_at);
 }
 
 /// Saves the vCPU's state from the CPU. Its page tables stay loaded until another's, or none, are.
 #[inline(never)]
 pub fn save(
-    _cpu: &mut Cpu,
+    cpu: &mut Cpu,
     domain: &Domain,
     vcpu: &Vcpu,
     state: &mut VcpuState,
@@ -72,5 +72,5 @@ pub fn save(
     debug_registers::unload(&state.debug_registers);
     platform_memory::use_own_descriptors();
     mm::unload_guest();
-    vcpu_time::note_stopped(domain, vcpu);
+    vcpu_time::note_stopped(domain, vcpu, cpu.picked_at);
 }

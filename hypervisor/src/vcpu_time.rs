@@ -48,6 +48,8 @@ pub struct VcpuTimers {
     singleshot: Timer,
     periodic: Timer,
     poll: Timer,
+    /// The poll's was set since it was last taken back.
+    poll_is_set: bool,
 }
 
 /// Registers the timers of a vCPU that is being made. False when there is no memory.
@@ -71,6 +73,7 @@ pub fn register(domain: DomId, vcpu: &Vcpu) -> bool {
         singleshot,
         periodic,
         poll,
+        poll_is_set: false,
     });
     true
 }
@@ -185,13 +188,14 @@ pub fn disarm_singleshot(vcpu: &Vcpu) {
 
 /// Ends a poll that starts now at `deadline`; 0 for never.
 pub fn arm_poll(vcpu: &Vcpu, deadline: u64) {
-    if let Some(timers) = &*vcpu.timers.lock() {
-        if deadline == 0 {
+    if let Some(timers) = &mut *vcpu.timers.lock() {
+        if deadline != 0 {
+            timers.poll.arm(deadline);
+        } else if timers.poll_is_set {
             // That of an earlier poll, which ended before.
             timers.poll.disarm();
-        } else {
-            timers.poll.arm(deadline);
         }
+        timers.poll_is_set = deadline != 0;
     }
 }
 
@@ -295,9 +299,10 @@ impl Runstate {
         }
     }
 
-    /// Changes to `state` at `now`.
+    /// Changes to `state` at `now`, which another CPU may have read a little before the last change.
     pub fn change(&mut self, state: i32, now: u64) {
-        let spent = now.saturating_sub(self.info.state_entry_time);
+        let now = now.max(self.info.state_entry_time);
+        let spent = now - self.info.state_entry_time;
         let index = usize::try_from(self.info.state).unwrap_or(usize::MAX);
         if let Some(total) = self.info.time.get_mut(index) {
             *total = total.saturating_add(spent);
@@ -341,12 +346,17 @@ fn publish(domain: &Domain, runstate: &Runstate) {
 /// Notes that the vCPU runs from now on.
 #[inline(never)]
 pub fn note_running(context: &mut Context<'_>) {
-    change(context.domain, context.vcpu, RUNSTATE_RUNNING, true);
+    change(
+        context.domain,
+        context.vcpu,
+        RUNSTATE_RUNNING,
+        context.cpu.picked_at,
+    );
 }
 
 /// Notes that the vCPU was loaded, and runs.
-pub fn note_loaded(domain: &Domain, vcpu: &Vcpu) {
-    change(domain, vcpu, RUNSTATE_RUNNING, true);
+pub fn note_loaded(domain: &Domain, vcpu: &Vcpu, now: u64) {
+    change(domain, vcpu, RUNSTATE_RUNNING, now);
 }
 
 /// Notes that the vCPU waits, still loaded.
@@ -357,11 +367,11 @@ pub fn note_idle(context: &mut Context<'_>) {
     } else {
         RUNSTATE_OFFLINE
     };
-    change(context.domain, context.vcpu, state, false);
+    change(context.domain, context.vcpu, state, context.cpu.picked_at);
 }
 
 /// Notes that the vCPU leaves the CPU, to wait or to run later.
-pub fn note_stopped(domain: &Domain, vcpu: &Vcpu) {
+pub fn note_stopped(domain: &Domain, vcpu: &Vcpu, now: u64) {
     let state = if !vcpu.is_up() {
         RUNSTATE_OFFLINE
     } else if vcpu.waiting() == Waiting::No {
@@ -369,7 +379,7 @@ pub fn note_stopped(domain: &Domain, vcpu: &Vcpu) {
     } else {
         RUNSTATE_BLOCKED
     };
-    change(domain, vcpu, state, false);
+    change(domain, vcpu, state, now);
 }
 
 /// Notes that a vCPU of which nothing is loaded can run.
@@ -388,14 +398,15 @@ pub fn note_not_runnable(vcpu: &Vcpu, now: u64) {
     }
 }
 
-fn change(domain: &Domain, vcpu: &Vcpu, state: i32, visible: bool) {
+fn change(domain: &Domain, vcpu: &Vcpu, state: i32, now: u64) {
     let shown = {
         let mut runstate = vcpu.runstate.lock();
         if runstate.info.state == state {
             return;
         }
-        runstate.change(state, time::now());
-        (visible && runstate.area != 0).then(|| *runstate)
+        runstate.change(state, now);
+        // The guest sees its times where it runs.
+        (state == RUNSTATE_RUNNING && runstate.area != 0).then(|| *runstate)
     };
     if let Some(copy) = shown {
         publish(domain, &copy);

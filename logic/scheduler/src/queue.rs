@@ -457,7 +457,8 @@ impl<T: Payload> Queue<T> {
         open: bool,
         now: u64,
     ) -> Option<u64> {
-        let current = self.runner(cpu)?.current;
+        let at = self.runners.iter().position(|runner| runner.cpu == cpu)?;
+        let current = self.runners.get(at)?.current;
         if current != slot {
             if let Some(current) = current {
                 if let Some(entry) = self.units.get_mut(current) {
@@ -473,7 +474,7 @@ impl<T: Payload> Queue<T> {
                     self.units.running += 1;
                 }
             }
-            let runner = self.runner_mut(cpu)?;
+            let runner = self.runners.get_mut(at)?;
             runner.current = slot;
             runner.since = now;
         }
@@ -486,7 +487,7 @@ impl<T: Payload> Queue<T> {
         let grant_end = entry
             .grant
             .map(|grant| now.saturating_add(grant.left.max(0) as u64));
-        let runner = self.runners.iter_mut().find(|runner| runner.cpu == cpu)?;
+        let runner = self.runners.get_mut(at)?;
         let until = self.policy.start(&self.units, runner, slot, open, now);
         earlier(until, grant_end)
     }
