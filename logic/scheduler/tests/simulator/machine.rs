@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use scheduler::{
-    Affinity, CpuMask, DEFAULT_POOL, Kind, NEVER, Next, Notice, PoolError, Pools, Scheduler, Share,
-    TurnEnd, Unit,
+    Affinity, DEFAULT_POOL, Kind, Next, Notice, PoolError, Pools, Scheduler, Share, TurnEnd, Unit,
 };
 
 use super::{Handle, Random, SimulatedLock, Vcpu};
@@ -62,7 +61,7 @@ impl Default for Settings {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Event {
+pub(super) enum Event {
     /// The CPU is to pick; if a number is there, only if nothing was picked since.
     Pick(usize, Option<u64>),
     /// The CPU has saved the vCPU that it had, and runs the other from now on.
@@ -109,7 +108,7 @@ pub(super) struct SimulatedVcpu {
 /// CPUs, vCPUs, and the scheduler between them.
 pub struct Machine {
     pub scheduler: Scheduler<Handle, SimulatedLock>,
-    turn_ends: &'static [TurnEnd],
+    pub(super) turn_ends: &'static [TurnEnd],
     pub pools: Pools,
     pub now: u64,
     pub(super) settings: Settings,
@@ -381,45 +380,9 @@ impl Machine {
         self.watch();
     }
 
-    fn at(&mut self, time: u64, event: Event) {
+    pub(super) fn at(&mut self, time: u64, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((time, self.sequence, event)));
-    }
-
-    fn kick(&mut self, cpu: Option<usize>) {
-        if let Some(cpu) = cpu {
-            let when = self.now + self.random.below(self.settings.interrupt + 1);
-            self.at(when, Event::Pick(cpu, None));
-        }
-    }
-
-    /// Tells a CPU what an operation answered.
-    fn heed(&mut self, notice: Option<Notice>) {
-        match notice {
-            Some(Notice::Pick(cpu)) => self.kick(Some(cpu)),
-            Some(Notice::Sooner(cpu)) => {
-                let told = self.now + self.random.below(self.settings.interrupt + 1);
-                self.arm_turn(cpu, told);
-            }
-            None => {}
-        }
-    }
-
-    /// Sets a CPU's timer for the end of its turn, at `now`.
-    fn arm_turn(&mut self, cpu: usize, now: u64) {
-        let end = self.turn_ends[cpu].get();
-        if end != NEVER {
-            let picks = self.cpus[cpu].picks;
-            self.at(end.max(now), Event::Pick(cpu, Some(picks)));
-        }
-    }
-
-    /// Tells CPUs to pick.
-    pub fn kick_all(&mut self, cpus: CpuMask) {
-        self.changes += 1;
-        for cpu in cpus.iter() {
-            self.kick(Some(cpu));
-        }
     }
 
     fn running_on(&self, id: usize) -> Option<usize> {

@@ -8,12 +8,14 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    unused_imports,
     reason = "each user of this file uses a part of it"
 )]
 
 mod checks;
 mod lock;
 mod machine;
+mod notices;
 mod random;
 
 pub use lock::SimulatedLock;
