@@ -122,10 +122,10 @@ pub fn find(id: DomId) -> Option<Arc<Domain>> {
     if let Some(domain) = hardware().filter(|domain| domain.id() == id) {
         return Some(domain.clone());
     }
-    match entry(id)? {
-        Entry::Domain(domain) => Some(domain),
+    in_slot(id, |slot, at| match slot.get(at?)? {
+        Entry::Domain(domain) => Some(domain.clone()),
         Entry::Remains { .. } => None,
-    }
+    })?
 }
 
 /// The account of domain number `id`, or of what remains of it.

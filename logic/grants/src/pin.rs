@@ -142,66 +142,93 @@ impl Pin {
     }
 }
 
-/// Pins of one entry, by kind. Xen's limit: no kind is added to at 128 or more, so that none can overflow.
+/// Pins of one entry, by kind: a byte for each, so that they are looked at together. From the lowest: reading by CPUs,
+/// writing by CPUs, reading by devices, writing by devices. Xen's limit: no kind is added to at 128 or more, so that none
+/// can overflow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Counts {
-    host_read: u8,
-    host_write: u8,
-    device_read: u8,
-    device_write: u8,
-}
+pub(crate) struct Counts(u32);
 
 /// Most pins of a kind.
 pub(crate) const MAX_PINS: u8 = 128;
 
 impl Counts {
-    pub(crate) const NONE: Self = Self {
-        host_read: 0,
-        host_write: 0,
-        device_read: 0,
-        device_write: 0,
-    };
+    pub(crate) const NONE: Self = Self(0);
+    const WRITERS: u32 = 0xff00_ff00;
+    /// Added to any counts, it sets the highest bit of each that is not 0, and carries into none.
+    const MARK_NOT_ZERO: u32 = 0x7f7f_7f7f;
 
     #[inline]
     pub(crate) fn is_zero(&self) -> bool {
-        *self == Self::NONE
+        self.0 == 0
     }
 
     #[inline]
     pub(crate) fn has_writer(&self) -> bool {
-        self.host_write != 0 || self.device_write != 0
+        self.0 & Self::WRITERS != 0
     }
 
     /// The counts with `access` added; `None` at the limit.
     #[inline]
-    pub(crate) fn plus(mut self, access: Access) -> Option<Self> {
-        let (host, device) = self.kinds(access.read_only);
-        for (count, wanted) in [(host, access.host), (device, access.device)] {
-            if wanted {
-                if *count >= MAX_PINS {
-                    return None;
-                }
-                *count += 1;
-            }
+    pub(crate) fn plus(self, access: Access) -> Option<Self> {
+        const { assert!(MAX_PINS == 1 << 7) };
+        let one = Self::one(access);
+        if self.0 & one << 7 != 0 {
+            return None;
         }
-        Some(self)
+        Some(Self(self.0 + one))
     }
 
     /// Takes `access` off. Every [`Pin`] was counted, so no count can be 0 here; if one were, it would stay.
+    #[inline]
     pub(crate) fn minus(&mut self, access: Access) {
-        let (host, device) = self.kinds(access.read_only);
-        for (count, held) in [(host, access.host), (device, access.device)] {
-            if held {
-                *count = count.saturating_sub(1);
-            }
-        }
+        let not_zero = (self.0 + Self::MARK_NOT_ZERO) >> 7;
+        self.0 -= Self::one(access) & not_zero;
     }
 
-    fn kinds(&mut self, read_only: bool) -> (&mut u8, &mut u8) {
-        if read_only {
-            (&mut self.host_read, &mut self.device_read)
-        } else {
-            (&mut self.host_write, &mut self.device_write)
+    /// One of each kind that the access is.
+    #[inline]
+    fn one(access: Access) -> u32 {
+        let kinds = u32::from(access.host) | u32::from(access.device) << 16;
+        if access.read_only { kinds } else { kinds << 8 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every access, every count of its kinds, among others that are full.
+    #[test]
+    fn kinds_are_counted_apart() {
+        let bools = [false, true];
+        for (host, device, read_only) in bools.into_iter().flat_map(|host| {
+            bools
+                .into_iter()
+                .flat_map(move |device| bools.map(|read_only| (host, device, read_only)))
+        }) {
+            let access = Access {
+                host,
+                device,
+                read_only,
+            };
+            let own = Counts::one(access) * 0xff;
+            for count in 0..=MAX_PINS {
+                let counts = Counts(0x8080_8080 & !own | own & (u32::from(count) * 0x0101_0101));
+                let more = counts.plus(access);
+                let is_full = count == MAX_PINS && !access.is_none();
+                assert_eq!(more.is_none(), is_full, "{access:?} {count}");
+                let mut less = more.unwrap_or(counts);
+                less.minus(access);
+                let expected = if is_full {
+                    Counts(counts.0 - Counts::one(access))
+                } else {
+                    counts
+                };
+                assert_eq!(less, expected, "{access:?} {count}");
+            }
+            let mut none = Counts::NONE;
+            none.minus(access);
+            assert!(none.is_zero());
         }
     }
 }
