@@ -258,9 +258,15 @@ fn figures(text: &str) -> Result<Figures> {
 }
 
 /// A measurement on Xenolith, with more arguments of QEMU's.
-pub(crate) fn with(measurement: &str, batches: u32, qemu_arguments: &str) -> Result<Figures> {
+pub(crate) fn with(
+    measurement: &str,
+    batches: u32,
+    kernel: &str,
+    qemu_arguments: &str,
+) -> Result<Figures> {
     let options = Options {
         only: vec![measurement.to_owned()],
+        kernel: kernel.to_owned(),
         ..Options::default()
     };
     measure(&options, "xenolith", batches, qemu_arguments)
