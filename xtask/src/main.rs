@@ -64,7 +64,7 @@ enum Task {
     Check(check::Options),
     /// Measure, side by side with the bare machine and Debian's Xen
     Bench(bench::Options),
-    /// Count where Xenolith's instructions go while domain 0's programs do something; a flame graph in target/bench
+    /// Count where Xenolith's and the kernel's instructions go while domain 0's programs do something; a flame graph in target/bench
     Profile(profile::Options),
     /// Install the image and the tools below DESTDIR
     Install {
