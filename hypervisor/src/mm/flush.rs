@@ -2,7 +2,7 @@
 //!
 //! Each CPU records the tick of its last full flush ([`frames::FlushClock`]), and whether it has a guest's page tables
 //! loaded: if not, it has no translations that matter. No guest's translations are global: every change of address space
-//! is a full flush, so that a CPU that runs programs has as a rule flushed since a frame went out of use. To have another
+//! is a full flush, so that a CPU that made one since a frame went out of use need not be asked. To have another
 //! CPU flush, the pages are named or all are asked for, and a bit of its work is set ([`cpu::Work`]). What happens then
 //! depends on what it is doing:
 //!
