@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use guest_runtime::event_channels::{bind_ipi, close, send};
 use guest_runtime::hypercalls::call;
 use guest_runtime::memory::{self, PAGE, Page, address_of, mmuext, pte, read};
 use guest_runtime::vcpus::{self, Barrier, SpinLock, vcpu_op, wait_until};
@@ -12,7 +13,7 @@ use guest_runtime::xen_abi::mmu::{
 use guest_runtime::xen_abi::{hypercall as number, vcpu};
 use guest_runtime::{check, expect, expect_eq, shared};
 
-use crate::{PATIENCE, everywhere, finish, give};
+use crate::{PATIENCE, disown, everywhere, finish, give, hits, own};
 
 static COUNTER: SpinLock<(u64, u64)> = SpinLock::new((0, 0));
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -176,4 +177,33 @@ pub(crate) fn down_and_up(count: u32) {
     expect_eq!(vcpus::down(1), 0);
     expect_eq!(vcpus::down(1), 0);
     expect_eq!(vcpus::up(1), 0);
+    info_moves();
+}
+
+static PORT: AtomicU32 = AtomicU32::new(0);
+
+/// The info of a vCPU that ran already moves while it is down: it hears of its events where that is now.
+fn info_moves() {
+    let port = bind_ipi(1).unwrap_or(0);
+    check!(port != 0);
+    own(port, 1);
+    PORT.store(port, Ordering::SeqCst);
+    DOWNS.store(0, Ordering::SeqCst);
+    give(1, |id| {
+        DOWNS.store(1, Ordering::SeqCst);
+        check!(vcpus::down(id) == 0);
+        shared::set_upcall_mask(false);
+        let port = PORT.load(Ordering::SeqCst);
+        let seen = hits(port);
+        check!(send(port) == 0);
+        check!(wait_until(PATIENCE, || hits(port) > seen));
+        shared::set_upcall_mask(true);
+    });
+    check!(wait_until(PATIENCE, || DOWNS.load(Ordering::SeqCst) == 1
+        && vcpus::is_up(1) == 0));
+    expect_eq!(vcpus::register_info(1, Page::take(), 64), 0);
+    expect_eq!(vcpus::up(1), 0);
+    finish(1);
+    disown(port);
+    expect_eq!(close(port), 0);
 }
