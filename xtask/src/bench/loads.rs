@@ -19,10 +19,10 @@ pub(crate) struct Options {
     /// Only these: none, debian-xen, xenolith
     #[arg(long)]
     hypervisor: Vec<String>,
-    /// Nanoseconds of the machine's clock instead of instructions: medians of runs that take turns
+    /// Nanoseconds of the machine's clock instead of instructions
     #[arg(long)]
     wall: bool,
-    /// With --wall: runs of each
+    /// Runs of each, which take turns; what is shown are medians
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
     /// Less of everything, for a look
@@ -160,7 +160,7 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
     } else {
         options.hypervisor.iter().map(String::as_str).collect()
     };
-    let runs = if options.wall { options.runs } else { 1 };
+    let runs = options.runs;
     let mut samples: Vec<Vec<Figures>> = vec![Vec::new(); candidates.len()];
     for number in 1..=runs {
         for (candidate, samples) in candidates.iter().zip(&mut samples) {
@@ -189,11 +189,12 @@ pub(crate) fn run(options: &Options) -> Result<Measured> {
         figures.iter().map(row).collect::<Vec<Row>>()
     };
     let suffix = if options.wall { "-wall" } else { "" };
-    let note = if options.wall {
-        format!(": medians of {runs} runs in turn, of an emulated CPU")
+    let of_what = if options.wall {
+        ", of an emulated CPU"
     } else {
-        String::new()
+        ""
     };
+    let note = format!(": medians of {runs} runs in turn{of_what}");
     let unit = if options.wall {
         "nanoseconds"
     } else {
