@@ -124,7 +124,8 @@ impl VcpuState {
 
     fn set_process(&mut self) {
         self.roots.is_armed = match (self.roots.kernel(), self.roots.user()) {
-            (Some(kernel), Some(user)) => {
+            // The return from a handler of NMIs is more than a crossing; it notes a change.
+            (Some(kernel), Some(user)) if !self.nmi_masked => {
                 platform_memory::set_crossing_process(kernel, user, self.kernel_sp)
             }
             _ => {
@@ -150,12 +151,6 @@ impl VcpuState {
             handler(page_fault),
             sees_iopl.then_some(self.iopl),
         );
-        if self.nmi_masked {
-            // The return from a handler of NMIs is more than a crossing; it notes a change.
-            platform_cpu::crossing::disarm();
-            self.roots.is_armed = false;
-        } else {
-            self.set_process();
-        }
+        self.set_process();
     }
 }

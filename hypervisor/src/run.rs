@@ -180,7 +180,7 @@ fn enter(context: &mut Context<'_>) -> Result<(), CrashReason> {
             break stopped;
         }
         // Another CPU wanted a flush and no more, and has it: the guest goes on.
-        irq::end_reschedule();
+        irq::end_of_interrupt();
     };
     match stopped.exit() {
         Exit::Syscall => {

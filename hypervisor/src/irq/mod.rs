@@ -306,14 +306,9 @@ pub fn handle(cpu: &mut Cpu, vector: u8) {
     }
 }
 
-/// Ends an interrupt at [`vector::RESCHEDULE`] that was about nothing but flushes, which are done.
+/// Tells the local APIC that the interrupt in service is handled.
 #[inline]
-pub fn end_reschedule() {
-    end_of_interrupt();
-}
-
-#[inline]
-fn end_of_interrupt() {
+pub fn end_of_interrupt() {
     if let Some(lapic) = LAPIC.get() {
         lapic.end_of_interrupt();
     }

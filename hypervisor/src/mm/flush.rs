@@ -24,6 +24,8 @@ use platform_cpu::{MAX_CPUS, control, cpu_id, crossing, hooks, park};
 use super::frame_table;
 use crate::counters::{self, Count};
 use crate::cpu::{self, Mode, Work};
+use crate::domain::Domain;
+use crate::vcpu::Vcpu;
 
 /// Pages that a CPU can be asked to forget one by one; if there are more, it forgets all.
 const PAGES: usize = 4;
@@ -67,6 +69,16 @@ pub struct CpuSet {
 }
 
 impl CpuSet {
+    /// The CPUs that have vCPUs of a domain loaded: on others there are no translations of its.
+    #[inline]
+    pub fn of(domain: &Domain) -> Self {
+        let mut cpus = Self::default();
+        for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
+            cpus.insert(cpu);
+        }
+        cpus
+    }
+
     /// Adds a CPU.
     #[inline]
     pub fn insert(&mut self, cpu: usize) {

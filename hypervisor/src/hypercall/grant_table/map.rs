@@ -20,7 +20,6 @@ use super::{BUDGET, rest};
 use crate::context::Context;
 use crate::domain::{DomId, Domain};
 use crate::mm::{self, CpuSet, Leaf, WritablePage, validator, walk_to_l1};
-use crate::vcpu::Vcpu;
 use crate::{death, domains};
 
 /// `GNTTABOP_map_grant_ref`.
@@ -326,11 +325,7 @@ fn release(domain: &Domain, unflushed: &mut Unflushed) {
     if unflushed.is_empty() {
         return;
     }
-    let mut cpus = CpuSet::default();
-    for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
-        cpus.insert(cpu);
-    }
-    mm::flush_on(cpus);
+    mm::flush_on(CpuSet::of(domain));
     // As a rule one domain's.
     let mut last: Option<Arc<Domain>> = None;
     while let Some((domid, pin, guard)) = unflushed.pop() {

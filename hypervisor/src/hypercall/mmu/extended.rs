@@ -14,13 +14,13 @@ use xen_abi::mmu::{
     MmuextOp,
 };
 
-use super::va_mapping::{all_cpus_of, cpus_of};
+use super::va_mapping::cpus_of;
 use super::{BUDGET, Stop, Subject, end, start, table_stop};
 use crate::context::Context;
 use crate::counters::{self, Count};
 use crate::domain::DomId;
 use crate::hypercall::errno;
-use crate::mm::{self, MAX_LDT_ENTRIES, validator};
+use crate::mm::{self, CpuSet, MAX_LDT_ENTRIES, validator};
 
 /// `mmuext_op(list, count, done, domid)`.
 #[inline(never)]
@@ -234,7 +234,7 @@ impl Item {
                 counters::count(Count::GuestFlushes);
                 mm::flush_on(cpus()?);
             }
-            MMUEXT_TLB_FLUSH_ALL => mm::flush_on(all_cpus_of(domain)),
+            MMUEXT_TLB_FLUSH_ALL => mm::flush_on(CpuSet::of(domain)),
             MMUEXT_INVLPG_LOCAL if is_address => control::invlpg(address),
             MMUEXT_INVLPG_MULTI => {
                 counters::count(Count::GuestFlushes);
@@ -243,7 +243,7 @@ impl Item {
                     mm::flush_page_on(cpus, address);
                 }
             }
-            MMUEXT_INVLPG_ALL if is_address => mm::flush_page_on(all_cpus_of(domain), address),
+            MMUEXT_INVLPG_ALL if is_address => mm::flush_page_on(CpuSet::of(domain), address),
             MMUEXT_INVLPG_LOCAL | MMUEXT_INVLPG_ALL => {}
             MMUEXT_FLUSH_CACHE | MMUEXT_FLUSH_CACHE_GLOBAL => {
                 if !domain.io_access.has_devices() {

@@ -91,21 +91,12 @@ fn flush(domain: &Domain, address: Vaddr, flags: u64) -> Result<(), Errno> {
         },
         UVMF_INVLPG => match cpus {
             UVMF_LOCAL => control::invlpg(address),
-            UVMF_ALL => mm::flush_page_on(all_cpus_of(domain), address),
+            UVMF_ALL => mm::flush_page_on(CpuSet::of(domain), address),
             bitmap => mm::flush_page_on(cpus_of(domain, bitmap)?, address),
         },
         _ => {}
     }
     Ok(())
-}
-
-/// The CPUs that have vCPUs of the domain loaded: on others there are no translations of its.
-pub(super) fn all_cpus_of(domain: &Domain) -> CpuSet {
-    let mut cpus = CpuSet::default();
-    for cpu in domain.vcpus().filter_map(Vcpu::loaded_on) {
-        cpus.insert(cpu);
-    }
-    cpus
 }
 
 /// The CPUs that have the vCPUs in a bitmap of the guest's loaded.
